@@ -1,0 +1,1 @@
+//! Balancing methods, each a file of the same shape.

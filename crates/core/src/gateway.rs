@@ -1,0 +1,3 @@
+//! The running data plane: worker threads, and the way a change reaches them.
+
+pub mod shared;

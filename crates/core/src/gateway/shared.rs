@@ -1,0 +1,67 @@
+//! What the workers share. Read without locks by every session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::log::writer::LogWriter;
+use crate::plan::Plan;
+use crate::tls::TlsContext;
+
+/// State of the whole gateway.
+pub struct Shared {
+    /// The current plan: what new sessions begin with.
+    pub plan: ArcSwap<Plan>,
+    /// Writer of all logs.
+    pub logs: LogWriter,
+    /// Tickets and caches of TLS.
+    pub tls: TlsContext,
+    /// No new sessions are wanted.
+    pub draining: AtomicBool,
+    next_session: AtomicU64,
+    /// Totals since the start.
+    pub counters: Counters,
+}
+
+/// Totals since the start, and what is open now.
+#[derive(Default)]
+pub struct Counters {
+    /// Sessions accepted.
+    pub accepted: AtomicU64,
+    /// Sessions that are open.
+    pub open: AtomicU64,
+    /// Sessions that ended with a status other than 200.
+    pub failed: AtomicU64,
+    /// Times that accepting paused for want of descriptors or connections.
+    pub paused: AtomicU64,
+}
+
+/// One worker: what its listeners and sessions know of their thread.
+pub struct Worker {
+    /// Index, from 0.
+    pub index: usize,
+    /// The gateway.
+    pub shared: Arc<Shared>,
+    /// Descriptors that sessions of this worker hold, against `worker_connections`.
+    pub connections: AtomicU64,
+}
+
+impl Shared {
+    /// A gateway with an empty plan.
+    pub fn new(logs: LogWriter, tls: TlsContext) -> Self {
+        Self {
+            plan: ArcSwap::default(),
+            logs,
+            tls,
+            draining: AtomicBool::new(false),
+            next_session: AtomicU64::new(1),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The serial number of the next session, `$connection`.
+    pub fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+}

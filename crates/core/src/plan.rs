@@ -1,0 +1,128 @@
+//! The linked plan: what `qanat-plan` describes, made ready to run. Immutable; a change makes a new one that shares
+//! everything that did not change, so that its cost does not depend on how much there is.
+
+pub mod link;
+pub mod names;
+pub mod network;
+
+use std::sync::Arc;
+
+use imbl::HashMap;
+use qanat_plan as spec;
+
+use crate::address::Address;
+use crate::log::access::{AccessLog, LogFormat};
+use crate::log::error::ErrorLogs;
+use crate::plan::names::NameTable;
+use crate::plan::network::Rule;
+use crate::session::template::Template;
+use crate::session::vars::Variable;
+use crate::tls::{CertifiedKey, PeerTls, ServerTls};
+use crate::upstream::Upstream;
+
+/// Everything that sessions need to know.
+#[derive(Clone, Default)]
+pub struct Plan {
+    /// Grows with every change.
+    pub revision: u64,
+    /// Gateway-wide settings.
+    pub settings: Arc<Settings>,
+    /// By variable name.
+    pub variables: HashMap<Arc<str>, Arc<Variable>>,
+    /// By format name.
+    pub formats: HashMap<Arc<str>, Arc<LogFormat>>,
+    /// By certificate id.
+    pub certificates: HashMap<Arc<str>, Arc<CertifiedKey>>,
+    /// By upstream name.
+    pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// By listener id.
+    pub listeners: HashMap<Arc<str>, Arc<Listener>>,
+    /// By server id.
+    pub servers: HashMap<Arc<str>, Arc<Server>>,
+}
+
+/// Gateway-wide settings.
+#[derive(Default)]
+pub struct Settings {
+    /// `node_name`.
+    pub node_name: String,
+    /// `$hostname`.
+    pub hostname: String,
+    /// `$nginx_version`.
+    pub version: String,
+    /// Main-level error logs.
+    pub error_log: ErrorLogs,
+    /// `worker_connections`.
+    pub worker_connections: u32,
+    /// `worker_shutdown_timeout` in milliseconds; 0 waits without end.
+    pub shutdown_timeout_ms: u64,
+}
+
+/// A listening address with its virtual servers.
+#[derive(Clone)]
+pub struct Listener {
+    /// Its description.
+    pub spec: Arc<spec::Listener>,
+    /// [`spec::Listener::address`], parsed.
+    pub address: Address,
+    /// The server for sessions that no name selects.
+    pub default_server: Arc<Server>,
+    /// Servers by name.
+    pub names: NameTable,
+    /// Listeners that share this one's socket, by their specific address.
+    pub children: HashMap<Address, Arc<str>>,
+}
+
+/// A virtual server.
+pub struct Server {
+    /// Its description.
+    pub spec: Arc<spec::Server>,
+    /// `error_log` of its own.
+    pub error_log: Option<ErrorLogs>,
+    /// `allow` and `deny`.
+    pub access: Vec<Rule>,
+    /// `set`: name and value.
+    pub set: Vec<(Arc<str>, Template)>,
+    /// TLS termination.
+    pub tls: Option<Arc<ServerTls>>,
+    /// What answers.
+    pub content: Content,
+    /// `access_log`s.
+    pub access_log: Vec<AccessLog>,
+    /// Sessions that are open now: for snapshots.
+    pub sessions: Arc<std::sync::atomic::AtomicU64>,
+}
+
+/// What answers the client.
+pub enum Content {
+    /// Nothing.
+    None,
+    /// `return`.
+    Return(Template),
+    /// `proxy_pass`.
+    Proxy(Box<Proxy>),
+}
+
+/// `proxy_pass` with linked templates; plain values are read from `spec`.
+pub struct Proxy {
+    /// Its description.
+    pub spec: spec::Proxy,
+    /// Where to.
+    pub target: Target,
+    /// `proxy_bind`: address and `transparent`.
+    pub bind: Option<(Template, bool)>,
+    /// `proxy_upload_rate`.
+    pub upload_rate: Option<Template>,
+    /// `proxy_download_rate`.
+    pub download_rate: Option<Template>,
+    /// TLS towards the peer, and the name to verify.
+    pub tls: Option<(Arc<PeerTls>, Option<Template>)>,
+}
+
+/// Target of `proxy_pass`.
+pub enum Target {
+    /// Name of an upstream of the same plan.
+    Upstream(Arc<str>),
+    /// Evaluated per session.
+    Variable(Template),
+}

@@ -1,0 +1,301 @@
+//! From a change set and the present plan to the next plan. Everything that can be wrong with a plan is found here.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use qanat_plan as spec;
+
+use crate::address::Address;
+use crate::error::ApplyError;
+use crate::log::access::{AccessLog, LogFormat};
+use crate::log::error::ErrorLogs;
+use crate::log::writer::LogWriter;
+use crate::plan::network::Rule;
+use crate::plan::{Content, Listener, Plan, Proxy, Server, Settings, Target};
+use crate::session::template::Template;
+use crate::session::vars::Variable;
+use crate::tls::{Certificates, CertifiedKey, PeerTls, ServerTls, TlsContext};
+use crate::upstream::Upstream;
+
+/// A field that cannot be linked.
+#[derive(Debug)]
+pub struct LinkError {
+    /// The field at fault.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// `FILE:LINE` if it differs from the object's.
+    pub origin: Option<String>,
+}
+
+impl LinkError {
+    /// An error in `field`.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), origin: None }
+    }
+
+    fn of(self, kind: &'static str, id: &str, origin: &str) -> ApplyError {
+        let origin = self.origin.unwrap_or_else(|| origin.to_owned());
+        ApplyError::Plan { kind, id: id.to_owned(), field: self.field, message: self.message, origin }
+    }
+}
+
+/// What linking needs beside the plan.
+pub struct Context<'a> {
+    /// Opens log files.
+    pub logs: &'a LogWriter,
+    /// Tickets and caches that all TLS settings share.
+    pub tls: &'a TlsContext,
+}
+
+/// Makes the plan that `change` leads to.
+///
+/// # Errors
+/// [`ApplyError::Plan`] names the object and the field at fault.
+pub fn link(present: &Plan, change: &spec::ChangeSet, context: &Context<'_>) -> Result<Plan, ApplyError> {
+    let mut next = present.clone();
+    next.revision = change.revision;
+    if let Some(settings) = &change.settings {
+        next.settings = Arc::new(link_settings(settings, context)?);
+    }
+    put_shared(&mut next, &change.put, context)?;
+    for id in &change.remove.servers {
+        unlink_server(&mut next, id);
+    }
+    let servers = change.put.servers.iter().map(|server| link_server(&next, server, context));
+    let servers = servers.collect::<Result<Vec<_>, _>>()?;
+    for server in &servers {
+        unlink_server(&mut next, &server.spec.id);
+        next.servers.insert(server.spec.id.as_str().into(), Arc::clone(server));
+    }
+    for listener in &change.put.listeners {
+        put_listener(&mut next, listener)?;
+    }
+    for server in &servers {
+        join_listeners(&mut next, server)?;
+    }
+    remove_rest(&mut next, &change.remove);
+    check_defaults(&next, change)?;
+    Ok(next)
+}
+
+fn link_settings(settings: &spec::Settings, context: &Context<'_>) -> Result<Settings, ApplyError> {
+    let error_log = ErrorLogs::link(&settings.error_log, context.logs)
+        .map_err(|message| LinkError::new("error_log", message).of("settings", "", ""))?;
+    Ok(Settings {
+        node_name: settings.node_name.clone(),
+        hostname: settings.hostname.clone(),
+        version: settings.version.clone(),
+        error_log,
+        worker_connections: settings.worker_connections,
+        shutdown_timeout_ms: settings.shutdown_timeout_ms,
+    })
+}
+
+/// Variables, formats, certificates and upstreams: what servers refer to.
+fn put_shared(next: &mut Plan, put: &spec::Objects, context: &Context<'_>) -> Result<(), ApplyError> {
+    for variable in &put.variables {
+        let linked = Variable::link(variable)
+            .map_err(|error| error.of("variables", &variable.name, &variable.origin))?;
+        next.variables.insert(variable.name.as_str().into(), Arc::new(linked));
+    }
+    for format in &put.formats {
+        let linked = LogFormat::link(format)
+            .map_err(|message| LinkError::new("line", message).of("formats", &format.name, ""))?;
+        next.formats.insert(format.name.as_str().into(), Arc::new(linked));
+    }
+    for certificate in &put.certificates {
+        let linked = CertifiedKey::link(certificate, context.tls).map_err(|message| {
+            LinkError::new("key", message).of("certificates", &certificate.id, &certificate.origin)
+        })?;
+        next.certificates.insert(certificate.id.as_str().into(), Arc::new(linked));
+    }
+    for upstream in &put.upstreams {
+        let previous = next.upstreams.get(upstream.name.as_str()).cloned();
+        let linked = Upstream::link(upstream, previous.as_deref())
+            .map_err(|error| error.of("upstreams", &upstream.name, &upstream.origin))?;
+        next.upstreams.insert(upstream.name.as_str().into(), Arc::new(linked));
+    }
+    Ok(())
+}
+
+fn link_server(plan: &Plan, server: &spec::Server, context: &Context<'_>) -> Result<Arc<Server>, ApplyError> {
+    let linked = link_server_fields(plan, server, context);
+    linked.map(Arc::new).map_err(|error| error.of("servers", &server.id, &server.origin))
+}
+
+fn link_server_fields(
+    plan: &Plan,
+    server: &spec::Server,
+    context: &Context<'_>,
+) -> Result<Server, LinkError> {
+    let logs = server.error_log.as_ref().map(|logs| ErrorLogs::link(logs, context.logs)).transpose();
+    let access = server.access.iter().map(|rule| {
+        Rule::link(rule)
+            .ok_or_else(|| LinkError::new("access", format!("invalid network \"{}\"", rule.network)))
+    });
+    let set = server.set.iter().map(|set| Ok((set.name.as_str().into(), template("set", &set.value)?)));
+    let tls = server.tls.as_ref().map(|tls| {
+        let certificates = certificates(plan, &tls.certificates)?;
+        ServerTls::link(tls, &certificates, context.tls).map_err(|message| LinkError::new("tls", message))
+    });
+    let access_log = server.access_log.iter().map(|log| {
+        if !plan.formats.contains_key(log.format.as_str()) {
+            return Err(LinkError::new("access_log", format!("unknown log format \"{}\"", log.format)));
+        }
+        AccessLog::link(log, context.logs).map_err(|message| LinkError::new("access_log", message))
+    });
+    let sessions = plan.servers.get(server.id.as_str()).map(|previous| Arc::clone(&previous.sessions));
+    Ok(Server {
+        spec: Arc::new(server.clone()),
+        error_log: logs.map_err(|message| LinkError::new("error_log", message))?,
+        access: access.collect::<Result<_, _>>()?,
+        set: set.collect::<Result<_, LinkError>>()?,
+        tls: tls.transpose()?,
+        content: link_content(plan, &server.content, context)?,
+        access_log: access_log.collect::<Result<_, _>>()?,
+        sessions: sessions.unwrap_or_else(|| Arc::new(AtomicU64::new(0))),
+    })
+}
+
+fn template(field: &str, template: &spec::Template) -> Result<Template, LinkError> {
+    Template::link(template).map_err(|message| LinkError::new(field, message))
+}
+
+fn certificates(plan: &Plan, ids: &[String]) -> Result<Certificates, LinkError> {
+    let find = |id: &String| {
+        let found = plan.certificates.get(id.as_str()).cloned();
+        found.ok_or_else(|| LinkError::new("certificates", format!("no certificate \"{id}\"")))
+    };
+    ids.iter().map(find).collect()
+}
+
+fn link_content(plan: &Plan, content: &spec::Content, context: &Context<'_>) -> Result<Content, LinkError> {
+    match content {
+        spec::Content::None {} => Ok(Content::None),
+        spec::Content::Return { text } => Ok(Content::Return(template("return", text)?)),
+        spec::Content::Proxy { proxy } => link_proxy(plan, proxy, context).map(Content::Proxy),
+    }
+}
+
+fn link_proxy(plan: &Plan, proxy: &spec::Proxy, context: &Context<'_>) -> Result<Box<Proxy>, LinkError> {
+    let target = match &proxy.target {
+        spec::ProxyTarget::Upstream { name } if plan.upstreams.contains_key(name.as_str()) => {
+            Target::Upstream(name.as_str().into())
+        }
+        spec::ProxyTarget::Upstream { name } => {
+            return Err(LinkError::new("proxy.target", format!("no upstream \"{name}\"")));
+        }
+        spec::ProxyTarget::Variable { value } => Target::Variable(template("proxy.target", value)?),
+    };
+    let optional =
+        |field, value: &Option<spec::Template>| value.as_ref().map(|v| template(field, v)).transpose();
+    let tls = proxy.tls.as_ref().map(|tls| {
+        let ids: Vec<String> = tls.certificate.iter().cloned().collect();
+        let linked = PeerTls::link(tls, &certificates(plan, &ids)?, context.tls)
+            .map_err(|message| LinkError::new("proxy.tls", message))?;
+        Ok((linked, optional("proxy.tls.name", &tls.name)?))
+    });
+    let bind = proxy.bind.as_ref().map(|bind| Ok((template("proxy.bind", &bind.address)?, bind.transparent)));
+    Ok(Box::new(Proxy {
+        target,
+        bind: bind.transpose()?,
+        upload_rate: optional("proxy.upload_rate", &proxy.upload_rate)?,
+        download_rate: optional("proxy.download_rate", &proxy.download_rate)?,
+        tls: tls.transpose()?,
+        spec: proxy.clone(),
+    }))
+}
+
+/// Adds a listener, or replaces it keeping the names that its servers have there.
+fn put_listener(next: &mut Plan, listener: &spec::Listener) -> Result<(), ApplyError> {
+    let fail = |field: &str, message: String| {
+        LinkError::new(field, message).of("listeners", &listener.id, &listener.origin)
+    };
+    let address = Address::parse(&listener.address)
+        .ok_or_else(|| fail("address", format!("invalid address \"{}\"", listener.address)))?;
+    let default_server = next
+        .servers
+        .get(listener.default_server.as_str())
+        .cloned()
+        .ok_or_else(|| fail("default_server", format!("no server \"{}\"", listener.default_server)))?;
+    if let Some(parent) = &listener.parent {
+        let Some(parent) = next.listeners.get_mut(parent.as_str()) else {
+            return Err(fail("parent", format!("no listener \"{parent}\"")));
+        };
+        Arc::make_mut(parent).children.insert(address.clone(), listener.id.as_str().into());
+    }
+    let (names, children) = match next.listeners.get(listener.id.as_str()) {
+        Some(present) => (present.names.clone(), present.children.clone()),
+        None => Default::default(),
+    };
+    let linked = Listener { spec: Arc::new(listener.clone()), address, default_server, names, children };
+    next.listeners.insert(listener.id.as_str().into(), Arc::new(linked));
+    Ok(())
+}
+
+fn join_listeners(next: &mut Plan, server: &Arc<Server>) -> Result<(), ApplyError> {
+    for id in &server.spec.listeners {
+        let fail = |field: &str, message: String| {
+            LinkError::new(field, message).of("servers", &server.spec.id, &server.spec.origin)
+        };
+        let Some(listener) = next.listeners.get_mut(id.as_str()) else {
+            return Err(fail("listeners", format!("no listener \"{id}\"")));
+        };
+        let listener = Arc::make_mut(listener);
+        for name in &server.spec.names {
+            let inserted = listener.names.insert(name, server);
+            inserted
+                .map_err(|message| fail("names", format!("invalid name \"~{}\": {message}", name.text)))?;
+        }
+        if listener.spec.default_server == server.spec.id {
+            listener.default_server = Arc::clone(server);
+        }
+    }
+    Ok(())
+}
+
+/// Takes a server out of the plan and out of its listeners' names.
+fn unlink_server(next: &mut Plan, id: &str) {
+    let Some(server) = next.servers.remove(id) else { return };
+    for listener in &server.spec.listeners {
+        if let Some(listener) = next.listeners.get_mut(listener.as_str()) {
+            let names = &mut Arc::make_mut(listener).names;
+            server.spec.names.iter().for_each(|name| names.remove(name, id));
+        }
+    }
+}
+
+fn remove_rest(next: &mut Plan, remove: &spec::Removals) {
+    for id in &remove.listeners {
+        let Some(gone) = next.listeners.remove(id.as_str()) else { continue };
+        if let Some(parent) =
+            gone.spec.parent.as_ref().and_then(|parent| next.listeners.get_mut(parent.as_str()))
+        {
+            Arc::make_mut(parent).children.remove(&gone.address);
+        }
+    }
+    remove.upstreams.iter().for_each(|name| drop(next.upstreams.remove(name.as_str())));
+    remove.variables.iter().for_each(|name| drop(next.variables.remove(name.as_str())));
+    remove.formats.iter().for_each(|name| drop(next.formats.remove(name.as_str())));
+    remove.certificates.iter().for_each(|id| drop(next.certificates.remove(id.as_str())));
+}
+
+/// A listener whose default server was removed must have been given another one.
+fn check_defaults(next: &Plan, change: &spec::ChangeSet) -> Result<(), ApplyError> {
+    if change.remove.servers.is_empty() {
+        return Ok(());
+    }
+    for id in change.remove.servers.iter().filter(|id| !next.servers.contains_key(id.as_str())) {
+        let orphan = next.listeners.values().find(|listener| listener.spec.default_server == *id);
+        if let Some(listener) = orphan {
+            let message = format!("no server \"{id}\"");
+            return Err(LinkError::new("default_server", message).of(
+                "listeners",
+                &listener.spec.id,
+                &listener.spec.origin,
+            ));
+        }
+    }
+    Ok(())
+}

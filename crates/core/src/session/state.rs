@@ -1,0 +1,167 @@
+//! The whole state of a session. Every stage reads and writes it; nothing else is passed along.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qanat_plan::Protocol;
+use smallvec::SmallVec;
+
+use crate::address::Address;
+use crate::clock::{self, Instant};
+use crate::plan::{Listener, Plan, Server};
+use crate::session::vars::Values;
+use crate::tls::TlsInfo;
+
+/// A session. It keeps the plan that it began with.
+pub struct Session {
+    /// Serial number, `$connection`.
+    pub id: u64,
+    /// The plan when it began.
+    pub plan: Arc<Plan>,
+    /// Where it arrived.
+    pub listener: Arc<Listener>,
+    /// The virtual server that it is matched to; changes until content begins.
+    pub server: Arc<Server>,
+    /// The client.
+    pub client: Address,
+    /// The address that the client connected to, once known: see [`Self::local`].
+    pub local: Option<Address>,
+    /// When it began.
+    pub started: Instant,
+    /// What it is doing, for the error log: `connecting to upstream`.
+    pub action: &'static str,
+    /// Status, once ended.
+    pub status: u16,
+    /// Payload bytes from the client.
+    pub bytes_received: u64,
+    /// Payload bytes to the client.
+    pub bytes_sent: u64,
+    /// Connection attempts to peers, in order.
+    pub attempts: SmallVec<[Attempt; 1]>,
+    /// Variables that were set or computed.
+    pub values: Values,
+    /// What only some sessions know.
+    pub facts: Option<Box<Facts>>,
+}
+
+/// Facts that only some sessions have.
+#[derive(Default)]
+pub struct Facts {
+    /// Original destination of a mesh session.
+    pub original: Option<SocketAddr>,
+    /// The TLS session with the client.
+    pub tls: Option<TlsInfo>,
+    /// What `ssl_preread` saw.
+    pub hello: Option<PrereadHello>,
+    /// What the incoming PROXY header said.
+    pub proxy_header: Option<ProxyHeader>,
+}
+
+/// The ClientHello as `$ssl_preread_*` show it.
+#[derive(Debug, Default)]
+pub struct PrereadHello {
+    /// `$ssl_preread_protocol`.
+    pub protocol: &'static str,
+    /// `$ssl_preread_server_name`.
+    pub server_name: String,
+    /// `$ssl_preread_alpn_protocols`, joined by commas.
+    pub alpn: String,
+}
+
+/// Addresses and extensions of an incoming PROXY header.
+#[derive(Debug, Default)]
+pub struct ProxyHeader {
+    /// `$proxy_protocol_addr`, `$proxy_protocol_port`.
+    pub client: Option<SocketAddr>,
+    /// `$proxy_protocol_server_addr`, `$proxy_protocol_server_port`.
+    pub server: Option<SocketAddr>,
+    /// The raw TLVs of version 2.
+    pub tlvs: Vec<u8>,
+}
+
+/// One attempt to reach a peer.
+#[derive(Debug)]
+pub struct Attempt {
+    /// `$upstream_addr`.
+    pub peer: Arc<str>,
+    /// When it began.
+    pub started: Instant,
+    /// `$upstream_connect_time`.
+    pub connected: Option<Duration>,
+    /// `$upstream_first_byte_time`.
+    pub first_byte: Option<Duration>,
+    /// `$upstream_session_time`.
+    pub ended: Option<Duration>,
+    /// `$upstream_bytes_sent`.
+    pub bytes_sent: u64,
+    /// `$upstream_bytes_received`.
+    pub bytes_received: u64,
+}
+
+impl Attempt {
+    /// An attempt that begins now.
+    pub fn begin(peer: Arc<str>) -> Self {
+        Self {
+            peer,
+            started: clock::now(),
+            connected: None,
+            first_byte: None,
+            ended: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+        }
+    }
+}
+
+impl Session {
+    /// A session that begins now, matched to the default server of `listener`.
+    pub fn begin(id: u64, plan: Arc<Plan>, listener: Arc<Listener>, client: Address) -> Self {
+        let server = Arc::clone(&listener.default_server);
+        Self {
+            id,
+            plan,
+            listener,
+            server,
+            client,
+            local: None,
+            started: clock::now(),
+            action: "initializing session",
+            status: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            attempts: SmallVec::new(),
+            values: Values::default(),
+            facts: None,
+        }
+    }
+
+    /// TCP or UDP.
+    pub fn protocol(&self) -> Protocol {
+        self.listener.spec.protocol
+    }
+
+    /// The facts, made on first use.
+    pub fn facts_mut(&mut self) -> &mut Facts {
+        self.facts.get_or_insert_default()
+    }
+
+    /// The TLS session with the client, if there is one.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.facts.as_ref()?.tls.as_ref()
+    }
+
+    /// The original destination of a mesh session.
+    pub fn original(&self) -> Option<SocketAddr> {
+        self.facts.as_ref()?.original
+    }
+
+    /// Switches to the server that `name` selects on this listener; keeps the present one if none does.
+    /// Captures of a regular expression become variables.
+    pub fn switch_server(&mut self, name: &str) -> bool {
+        let Some(found) = self.listener.names.find(name) else { return false };
+        self.values.set_captures(found.captures);
+        self.server = found.server;
+        true
+    }
+}

@@ -1,0 +1,1 @@
+//! UDP: datagrams in and out of a listener, and the sessions between.

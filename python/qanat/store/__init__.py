@@ -1,0 +1,1 @@
+"""Where state lives: one protocol, and a module per kind of store."""

@@ -1,0 +1,63 @@
+"""What every store can do: load all that was acknowledged, and apply one change whole.
+
+The embedded store is `sqlite.py`. A store shared by several gateways implements the same protocol:
+a record is a small document under a two-part key, and a revision orders the changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """The store could not be opened, read or written; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredServer:
+    """A virtual server added over the API; `document` is JSON that only `control` reads."""
+
+    listener: str
+    name: str
+    document: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutServer:
+    """Add a virtual server, or replace the one of the same listener and name."""
+
+    server: StoredServer
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteServer:
+    """Remove a virtual server; one that is not there is no error."""
+
+    listener: str
+    name: str
+
+
+Change = PutServer | DeleteServer
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All that a store holds; servers in the order in which they were added."""
+
+    revision: int
+    servers: tuple[StoredServer, ...]
+
+
+class Store(Protocol):
+    """Durable state of one gateway."""
+
+    async def load(self) -> Stored:
+        """Read everything. Raise `StoreError`."""
+
+    async def apply(self, changes: tuple[Change, ...], revision: int) -> None:
+        """Make all the changes and the revision durable, or none of them. Raise `StoreError`."""
+
+    async def close(self) -> None:
+        """Release the store; a call that is under way ends first."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # An escape; blanks with at most one newline, at the end (the lexer counts those); a character that may
 # mean something alone; a word. `${` does not open a block.
 _RUNS = re.compile(r"""\\.|[ \t\r]*\n|[ \t\r]+|[;{}"'#]|(?:\$\{|[^ \t\r\n;{"'\\])+""", re.DOTALL)
-_END = "\0;"  # no run can be this one, so it is seen as a token exactly if no quote is open at the end
+_END = (
+    "\0;"  # no run can be this one, so it is seen as a token exactly if no quote is open at the end
+)
 _ESCAPE = re.compile(r"""\\(["'\\trn])""")
 _CONTROL = {"t": "\t", "r": "\r", "n": "\n"}
 _AFTER_QUOTE = frozenset(" \t\r\n;{)")

@@ -1,4 +1,4 @@
-"""Checks directives by the tables: name, context, terminator, arity, on or off, duplicates. Finds everything wrong."""
+"""Checks directives by the tables: name, context, terminator, arity, on or off, duplicates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check(
     directives: Sequence[Directive], context: str, *, dynamic: bool = False
 ) -> Iterator[Problem]:
-    """Find the problems of one block and of the blocks in it; `dynamic` adds NJet's refusals at its top level."""
+    """Find the problems of a block and of the blocks in it; `dynamic` adds NJet's refusals."""
     rows = BY_CONTEXT[context]
     seen: set[str] = set()
     for directive in directives:
@@ -88,7 +88,7 @@ def _wrong_by_shape(directive: Directive, row: Row) -> str | None:
 
 @lru_cache(maxsize=1)
 def _nginx_names() -> frozenset[str]:
-    # Loaded only when something is wrong: the table is large, and it serves to tell a misplaced directive from a typo.
+    # It tells a misplaced directive from a typo; it is large, so only loaded if something is wrong.
     from crossplane.analyzer import DIRECTIVES  # noqa: PLC0415
 
     return frozenset(DIRECTIVES)

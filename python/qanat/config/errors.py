@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong at one place; `file` is empty if no place applies, `line` is 0 if the file has no lines."""
+    """One thing wrong at one place; without a place `file` is empty, without lines `line` is 0."""
 
     message: str
     file: str = ""
@@ -19,7 +19,8 @@ class Problem:
     level: Literal["emerg", "warn"] = "emerg"
     hint: str = ""
 
-    def __str__(self) -> str:
+    # `typing.override` is not in Python 3.11.
+    def __str__(self) -> str:  # type: ignore[explicit-override]
         """Say it as nginx does: `MESSAGE in FILE:LINE`, then our hint."""
         text = self.message
         if self.file:
@@ -30,7 +31,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; `problems` holds everything found, in the order of the text."""
+    """A configuration that cannot be used; `problems` holds everything found, in order."""
 
     problems: tuple[Problem, ...]
 

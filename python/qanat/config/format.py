@@ -1,4 +1,4 @@
-"""Directives back to text: `dump` is what `-T` prints, `format_directives` writes a tree in nginx's syntax."""
+"""Directives back to text: `dump` as `-T` prints, `format_directives` in nginx's syntax."""
 
 from __future__ import annotations
 

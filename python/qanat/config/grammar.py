@@ -1,9 +1,10 @@
 """Text to directives: nginx's syntax alone, knowing no directive's name and opening no file.
 
-The state machine of the lexer is crossplane's. It takes any iterable of characters, and here every character is a whole
-run (a word, an escape, blanks up to a newline), which makes it several times faster and lets a `}` inside a word
-be part of the word, as in nginx. What crossplane leaves out is added: escapes, the end of the text inside a quote,
-text glued to a closing quote, over-long words. After an error reading goes on, so that all errors are found.
+The state machine of the lexer is crossplane's. It takes any iterable of characters, and here every
+character is a whole run (a word, an escape, blanks up to a newline), which makes it several times
+faster and lets a `}` inside a word be part of the word, as in nginx. What crossplane leaves out is
+added: escapes, the end of the text inside a quote, text glued to a closing quote, over-long words.
+After an error reading goes on, so that all errors are found.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from qanat.config.tree import Directive
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# An escape; blanks with at most one newline, at the end (the lexer counts those); a character that may
-# mean something alone; a word. `${` does not open a block.
+# An escape; blanks with at most one newline, at the end (the lexer counts those); a character that
+# may mean something alone; a word. `${` does not open a block.
 _RUNS = re.compile(r"""\\.|[ \t\r]*\n|[ \t\r]+|[;{}"'#]|(?:\$\{|[^ \t\r\n;{"'\\])+""", re.DOTALL)
 _END = (
     "\0;"  # no run can be this one, so it is seen as a token exactly if no quote is open at the end
@@ -31,8 +32,6 @@ _CONTROL = {"t": "\t", "r": "\r", "n": "\n"}
 _AFTER_QUOTE = frozenset(" \t\r\n;{)")
 LONGEST_WORD = 4095  # nginx reads words into a buffer of 4096 bytes
 
-_Token = tuple[str, int, bool]
-
 
 def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
     """Read a text into directives; `source` is its name in problems."""
@@ -41,25 +40,26 @@ def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
     runs.append(_END)
     runs.append("\n")
     stream = iter(runs)
-    for token, line, quoted in lex([stream]):
+    for word, line, quoted in lex([stream]):
         if quoted:
-            following = runs[len(runs) - length_hint(stream)][0]
+            position = len(runs) - length_hint(stream)
+            following = runs[position][0]
             if following not in _AFTER_QUOTE:
                 reader.refuse(f'unexpected "{following}"', line)
-            reader.word(token, line, quoted=True)
-        elif token == ";":
+            reader.add(word, line, runs[position - 1])
+        elif word == ";":
             reader.finish(line)
-        elif token == "{":
+        elif word == "{":
             reader.open(line)
-        elif token == "}":
+        elif word == "}":
             reader.close(line)
-        elif token == _END:
+        elif word == _END:
             reader.end(line - 1, in_quote=False)
             break
-        elif token[0] == "#":
-            reader.check_length(token, line, quoted=False)
+        elif word[0] == "#":
+            reader.check_length(word, line)
         else:
-            reader.word(token, line, quoted=False)
+            reader.add(word, line)
     else:
         reader.end(text.count("\n") + 1, in_quote=True)
     return tuple(reader.directives), reader.problems
@@ -80,18 +80,19 @@ class _Reader:
     def refuse(self, message: str, line: int) -> None:
         self.problems.append(Problem(message, self.source, line))
 
-    def check_length(self, token: str, line: int, *, quoted: bool) -> None:
+    def check_length(self, token: str, line: int, quote: str = "") -> None:
         # PEM text in a `data:` value may be of any length.
         if len(token) <= LONGEST_WORD or token.startswith("data:"):
             return
-        if quoted:
-            self.refuse("too long parameter, probably missing terminating quote character", line)
+        if quote:
+            missing = f'missing terminating "{quote}" character'
+            self.refuse(f"too long parameter, probably {missing}", line)
         else:
             self.refuse(f'too long parameter "{token[:10]}..." started', line)
 
-    def word(self, token: str, line: int, *, quoted: bool) -> None:
+    def add(self, token: str, line: int, quote: str = "") -> None:
         if len(token) > LONGEST_WORD:
-            self.check_length(token, line, quoted=quoted)
+            self.check_length(token, line, quote)
         self.words.append(_ESCAPE.sub(_unescape, token) if "\\" in token else token)
 
     def finish(self, line: int) -> None:

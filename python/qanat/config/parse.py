@@ -1,4 +1,4 @@
-"""From files, `-g` text or a request's text to a checked tree. The only part of `config` that reads files."""
+"""From files, `-g` text or a request's text to a checked tree; the only part that reads files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND_LINE = "command line"
 
 
 def parse_file(paths: Paths, global_directives: str = "") -> Tree:
-    """Parse the main file with its includes after the directives of `-g`. Raise `ConfigError` with all problems."""
+    """Parse the text of `-g`, then the main file with its includes. Raise `ConfigError`."""
     loader = _Loader(paths.conf.parent)
     with _no_collection():
         given, problems = _read_command_line(global_directives)
@@ -48,8 +48,8 @@ def parse_text(
 ) -> tuple[Directive, ...]:
     """Parse the directives of a block of that context, as the API sends them. Raise `ConfigError`.
 
-    The context `server` is the body of a dynamic virtual server, with NJet's additional rules. Files
-    are included only if `include_base`, the directory that they are relative to, is given.
+    The context `server` is the body of a dynamic virtual server, with NJet's additional rules.
+    Files are included only if `include_base`, the directory they are relative to, is given.
     """
     is_dynamic = context == "server"
     if is_dynamic and text.strip() and text.rstrip()[-1] not in ";}":
@@ -89,7 +89,7 @@ class _Loader:
         self._has_include = False
 
     def load(self, path: str, place: Problem | None) -> tuple[Directive, ...]:
-        """Read a file into directives; `place` is the include to blame, or `None` for the main file."""
+        """Read a file; `place` is the include to blame, or `None` for the main file."""
         text = self._texts.get(path)
         if text is None:
             try:
@@ -109,7 +109,7 @@ class _Loader:
     def expand(
         self, directives: tuple[Directive, ...], context: str, *, lenient: bool
     ) -> tuple[Directive, ...]:
-        """Replace includes by what they include; in `http`, which is not served, a missing file is a warning."""
+        """Put included text in place; `lenient` makes a missing file a warning."""
         if not self._has_include and "include" not in names_anywhere(directives):
             return directives
         expanded: list[Directive] = []
@@ -132,7 +132,7 @@ class _Loader:
         place = Problem("", directive.file, directive.line, "warn" if lenient else "emerg")
         paths = [pattern]
         if any(character in "*?[" for character in directive.args[0]):
-            paths = sorted(glob.glob(pattern))
+            paths = sorted(glob.glob(pattern))  # noqa: PTH207  (an absolute pattern)
         for path in paths:
             if path in self._opening or path == directive.file:
                 self.problems.append(
@@ -167,7 +167,7 @@ def _read_command_line(text: str) -> tuple[tuple[Directive, ...], list[Problem]]
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Hold the garbage collector: a large file makes many objects and no garbage, and each pass would visit them all."""
+    """Hold the garbage collector: a large file makes many objects to visit, and no garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,21 +1,28 @@
-"""Which directory a relative path starts from, as nginx has it: the prefix, or the directory of the main file."""
+"""Which directory a relative path starts from: the prefix, or that of the main file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """`conf` is the absolute main file: its directory is the base of `include` and certificates; `prefix` of the rest."""
+    """Where a gateway's files are.
+
+    `conf` is the absolute main file, and its directory the base of `include` and certificates;
+    `prefix` is the base of logs, pid file and state.
+    """
 
     prefix: Path
     conf: Path
 
     @classmethod
     def of(cls, conf: Path, prefix: Path | None = None) -> Paths:
-        """Place a main file; without a prefix it is the directory above `conf/`, or else the file's own directory."""
+        """Place a main file; the default prefix is the parent of `conf/`, or its directory."""
         if prefix is not None:
             base = prefix.absolute()
             return cls(prefix=base, conf=base / conf)

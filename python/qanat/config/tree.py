@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """A directive with its decoded arguments; `line` is where it ends (its `;` or `{`), which is the line nginx names."""
+    """A directive with decoded arguments; `line` is that of its `;` or `{`, as nginx counts."""
 
     name: str
     args: tuple[str, ...]
@@ -37,7 +37,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A whole configuration: top-level directives, the files behind them in order of first opening, and warnings."""
+    """A whole configuration; `files` are in the order of first opening."""
 
     directives: tuple[Directive, ...]
     files: tuple[SourceFile, ...] = ()

@@ -15,9 +15,9 @@ ROWS = (
         "listen",
         SERVER,
         (1, MANY),
-        "Address that sessions arrive at: `ADDRESS:PORT`, `PORT`, a range of ports or `unix:PATH`; then "
-        "`default_server udp ssl mesh proxy_protocol bind reuseport deferred backlog= rcvbuf= sndbuf= "
-        "ipv6only= fastopen= so_keepalive=`.",
+        "Address that sessions arrive at: `ADDRESS:PORT`, `PORT`, a range of ports or `unix:PATH`; "
+        "then `default_server udp ssl mesh proxy_protocol bind reuseport deferred backlog= rcvbuf= "
+        "sndbuf= ipv6only= fastopen= so_keepalive=`.",
         repeats=True,
     ),
     Row(

@@ -11,8 +11,8 @@ ROWS = (
         "access_log",
         STREAM_SERVER,
         (1, MANY),
-        "File, which may hold variables, and format of a line at each session's end, with `if=` only if that is "
-        "neither empty nor `0`; or `off`.",
+        "File, which may hold variables, and format of a line at a session's end; `if=` writes it "
+        "only if a text is neither empty nor `0`; or `off`.",
         "off",
         repeats=True,
     ),

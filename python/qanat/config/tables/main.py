@@ -55,7 +55,8 @@ ROWS = (
         "include",
         ("main", "events", "stream", "server", "upstream"),
         (1, 1),
-        "Read a file, or all files that a pattern matches, in this place; relative to the main file's directory.",
+        "Read a file, or all files that a pattern matches, in this place; relative to the "
+        "directory of the main file.",
         repeats=True,
     ),
     Row(

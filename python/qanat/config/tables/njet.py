@@ -11,7 +11,8 @@ ROWS = (
         "helper",
         MAIN,
         (2, 3),
-        "`helper ctrl MODULE FILE` serves the control API that FILE describes; others are accepted without effect.",
+        "`helper ctrl MODULE FILE` serves the control API that FILE describes; others are accepted "
+        "without effect.",
         repeats=True,
     ),
     Row("cluster_name", MAIN, (1, 1), "Name of the fleet, shown in the status."),

@@ -11,7 +11,7 @@ ROWS = (
         "proxy_pass",
         SERVER,
         (1, 1),
-        "Where sessions go: `HOST:PORT`, `unix:PATH`, the name of an upstream, or a text with variables.",
+        "Where sessions go: `HOST:PORT`, `unix:PATH`, an upstream, or a text with variables.",
     ),
     Row(
         "proxy_bind",

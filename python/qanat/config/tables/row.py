@@ -1,4 +1,4 @@
-"""What a row of a directive table says. The parser checks by rows, and the documentation is generated from them."""
+"""What a row of a directive table says: checks and documentation are made from rows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ UPSTREAM = ("upstream",)
 STREAM_SERVER = ("stream", "server")
 
 UNCHECKED = "unchecked"
-"""The context of blocks whose directives are not checked by name: maps and everything inside `http`."""
+"""The context of blocks whose directives are not checked: maps and everything inside `http`."""
 
 MANY: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One directive in some contexts; a name with another shape in another context has a row of its own."""
+    """One directive in some contexts; another shape in another context is another row."""
 
     name: str
     contexts: tuple[str, ...]

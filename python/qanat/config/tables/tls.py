@@ -11,7 +11,7 @@ ROWS = (
         "ssl_certificate",
         STREAM_SERVER,
         (1, 1),
-        "Certificate with its chain: a file, or PEM text after `data:`; several for several kinds of key.",
+        "Certificate with its chain: a file, or PEM text after `data:`; one for each kind of key.",
         repeats=True,
     ),
     Row(

@@ -14,8 +14,8 @@ ROWS = (
         "server",
         UPSTREAM,
         (1, MANY),
-        "Peers at an address: `HOST:PORT` or `unix:PATH`, then `weight= max_conns= max_fails= fail_timeout= "
-        "backup down`.",
+        "Peers at an address: `HOST:PORT` or `unix:PATH`, then `weight= max_conns= max_fails= "
+        "fail_timeout= backup down`.",
         repeats=True,
     ),
     Row(

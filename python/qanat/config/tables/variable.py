@@ -11,7 +11,7 @@ ROWS = (
         "map",
         STREAM,
         (2, 2),
-        "A variable looked up by a text: exact, `hostnames`, `~regex`, `default`, `volatile`, `include`.",
+        "A variable found by text: exact, `hostnames`, `~regex`, `default`, `volatile`, `include`.",
         block=UNCHECKED,
         repeats=True,
     ),

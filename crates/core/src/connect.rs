@@ -1,1 +1,279 @@
-//! connect.
+//! From `proxy_pass` to a connected peer: one attempt after another until one succeeds or none is left.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qanat_plan::{self as spec, Level, ProxyProtocol};
+use qanat_wire::proxy_protocol::{self, Addresses};
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, UnixStream};
+use tokio::time::timeout;
+
+use crate::address::Address;
+use crate::error::{SessionError, Source, Status};
+use crate::log::error::{session_error, session_line};
+use crate::plan::{Proxy, Target};
+use crate::session::Session;
+use crate::session::state::Attempt;
+use crate::stream::{Socket, Stream};
+use crate::upstream::{Picked, Tries, Upstream};
+
+/// Connects `session` to a peer of its `proxy_pass`, as `proxy_next_upstream` allows.
+///
+/// # Errors
+/// 502 when no peer could be reached, 500 when the target's variables give no address.
+pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked), SessionError> {
+    session.action = "connecting to upstream";
+    let upstream = target(session, proxy)?;
+    let mut retries = Retries::new(&upstream, proxy);
+    let mut tries = Tries::default();
+    loop {
+        let Some(mut picked) = upstream.pick(session, &mut tries) else {
+            return Err(no_live_upstreams(session, &upstream));
+        };
+        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
+        let deadline = Duration::from_millis(proxy.spec.connect_timeout_ms);
+        let outcome = match timeout(deadline, attempt(session, proxy, &picked)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(timed_out()),
+        };
+        match outcome {
+            Ok(stream) => {
+                picked.connected();
+                note_connected(session, &stream);
+                return Ok((stream, picked));
+            }
+            Err(error) if error.source != Source::Peer => return Err(error),
+            Err(error) => {
+                note_failed(session, &mut picked, &error);
+                if !retries.another(session) {
+                    return Err(SessionError::silent(Status::BadGateway, Source::Peer));
+                }
+            }
+        }
+    }
+}
+
+/// The upstream that `proxy_pass` means for this session.
+///
+/// # Errors
+/// 500 when a value with variables is neither the name of an upstream nor an address.
+pub fn target(session: &mut Session, proxy: &Proxy) -> Result<Arc<Upstream>, SessionError> {
+    let name = match &proxy.target {
+        Target::Upstream(name) => Arc::clone(name),
+        Target::Variable(template) => template.text(session).into(),
+    };
+    if let Some(upstream) = session.plan.upstreams.get(&*name) {
+        return Ok(Arc::clone(upstream));
+    }
+    let fail = |text: String| SessionError::new(Status::Internal, Source::Gateway, Level::Error, text);
+    if Address::parse(&name).is_none() {
+        let host = name.rsplit_once(':').map(|(host, _)| host);
+        return Err(fail(match host {
+            Some(host) => format!("no resolver defined to resolve {host}"),
+            None => format!("no port in upstream \"{name}\""),
+        }));
+    }
+    Upstream::link(&literal(&name), None).map(Arc::new).map_err(|error| fail(error.message))
+}
+
+/// An upstream of one literal address.
+fn literal(address: &str) -> spec::Upstream {
+    let peer = spec::Peer {
+        server: address.to_owned(),
+        address: address.to_owned(),
+        weight: 1,
+        max_conns: 0,
+        max_fails: 1,
+        fail_timeout_ms: 10_000,
+        backup: false,
+        down: false,
+    };
+    spec::Upstream {
+        name: address.to_owned(),
+        balance: spec::Balance::RoundRobin {},
+        peers: vec![peer],
+        origin: String::new(),
+    }
+}
+
+/// How many more attempts a session may make.
+struct Retries {
+    left: usize,
+    within: Option<Duration>,
+}
+
+impl Retries {
+    fn new(upstream: &Upstream, proxy: &Proxy) -> Self {
+        let all = if proxy.spec.next_upstream { upstream.attempts() } else { 1 };
+        let allowed = match proxy.spec.next_upstream_tries {
+            0 => all,
+            tries => all.min(tries as usize),
+        };
+        let within = proxy.spec.next_upstream_timeout_ms;
+        Self { left: allowed, within: (within > 0).then(|| Duration::from_millis(within)) }
+    }
+
+    /// Whether one more may begin now.
+    fn another(&mut self, session: &Session) -> bool {
+        self.left = self.left.saturating_sub(1);
+        let since_first = session.attempts.first().map_or(Duration::ZERO, |first| first.started.elapsed());
+        self.left > 0 && self.within.is_none_or(|within| since_first < within)
+    }
+}
+
+async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<Stream, SessionError> {
+    let socket = open(session, proxy, &picked.address).await?;
+    let mut stream = Stream::Plain(socket);
+    if proxy.spec.protocol != ProxyProtocol::Off {
+        let header = proxy_header(session, proxy.spec.protocol);
+        let sent = stream.write_all(&header).await;
+        sent.map_err(|error| peer_error("sending the PROXY header failed").because(error))?;
+    }
+    Ok(stream)
+}
+
+async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result<Socket, SessionError> {
+    match address {
+        Address::Inet(address) => {
+            let bind = proxy.bind.as_ref().and_then(|(template, transparent)| {
+                let text = template.text(session);
+                local_end(session, &text).map(|local| (local, *transparent))
+            });
+            let socket = tcp_socket(session, proxy, *address, bind)?;
+            let connected = socket.connect(*address).await;
+            connected.map(Socket::Tcp).map_err(|error| connect_failed(error))
+        }
+        Address::Unix(path) => {
+            UnixStream::connect(&**path).await.map(Socket::Unix).map_err(|error| connect_failed(error))
+        }
+    }
+}
+
+fn tcp_socket(
+    session: &Session,
+    proxy: &Proxy,
+    to: SocketAddr,
+    bind: Option<(SocketAddr, bool)>,
+) -> Result<TcpSocket, SessionError> {
+    let exhausted = |error| {
+        SessionError::new(Status::Internal, Source::Gateway, Level::Crit, "socket() failed").because(error)
+    };
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(exhausted)?;
+    let prepared = (|| {
+        if session.server.spec.tcp_nodelay {
+            socket.set_nodelay(true)?;
+        }
+        if proxy.spec.socket_keepalive {
+            socket.set_keepalive(true)?;
+        }
+        Ok(())
+    })();
+    prepared.map_err(|error: io::Error| {
+        peer_error("setting options of the peer's socket failed").because(error)
+    })?;
+    if let Some((local, transparent)) = bind {
+        bind_source(&socket, local, transparent).map_err(|error| {
+            SessionError::new(Status::Internal, Source::Gateway, Level::Crit, format!("bind({local}) failed"))
+                .because(error)
+        })?;
+    }
+    Ok(socket)
+}
+
+/// The value of `proxy_bind`; an empty or a bad one binds nothing.
+fn local_end(session: &Session, text: &str) -> Option<SocketAddr> {
+    if text.is_empty() {
+        return None;
+    }
+    let parsed = text.parse().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 0)));
+    if parsed.is_err() {
+        session_line(session, Level::Error, &format!("invalid local address \"{text}\""));
+    }
+    parsed.ok()
+}
+
+fn bind_source(socket: &TcpSocket, local: SocketAddr, transparent: bool) -> io::Result<()> {
+    if transparent {
+        let socket = SockRef::from(socket);
+        if local.is_ipv4() {
+            socket.set_ip_transparent_v4(true)
+        } else {
+            socket.set_ip_transparent_v6(true)
+        }?;
+    }
+    socket.bind(local)
+}
+
+fn connect_failed(error: io::Error) -> SessionError {
+    match error.raw_os_error() {
+        // Our own shortage is nobody's failure: the peer is not blamed for it.
+        Some(libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, "connect() failed")
+                .because(error)
+        }
+        _ => peer_error("connect() failed").because(error),
+    }
+}
+
+fn timed_out() -> SessionError {
+    peer_error("upstream timed out").because(io::Error::from_raw_os_error(libc::ETIMEDOUT))
+}
+
+fn peer_error(text: &str) -> SessionError {
+    SessionError::new(Status::BadGateway, Source::Peer, Level::Error, text)
+}
+
+fn no_live_upstreams(session: &mut Session, upstream: &Upstream) -> SessionError {
+    // nginx shows the group's name where no peer could be shown.
+    session.attempts.push(Attempt::begin(upstream.spec.name.as_str().into()));
+    SessionError::new(Status::BadGateway, Source::Gateway, Level::Error, "no live upstreams")
+}
+
+fn note_connected(session: &mut Session, stream: &Stream) {
+    if let Some(attempt) = session.attempts.last_mut() {
+        attempt.connected = Some(attempt.started.elapsed());
+    }
+    if session.error_log().admits(Level::Info) {
+        let local = local_address(stream.socket()).map_or_else(String::new, |local| local.to_string());
+        let peer = session.attempts.last().map_or("", |attempt| &attempt.peer);
+        session_line(session, Level::Info, &format!("proxy {local} connected to {peer}"));
+    }
+}
+
+fn note_failed(session: &mut Session, picked: &mut Picked, error: &SessionError) {
+    if let Some(attempt) = session.attempts.last_mut() {
+        attempt.ended = Some(attempt.started.elapsed());
+    }
+    session_error(session, error);
+    if picked.failed() {
+        session_line(session, Level::Warn, "upstream server temporarily disabled");
+    }
+}
+
+fn local_address(socket: &Socket) -> Option<Address> {
+    match socket {
+        Socket::Tcp(socket) => socket.local_addr().ok().map(Address::Inet),
+        Socket::Unix(_) => None,
+    }
+}
+
+/// The PROXY header that tells the peer of this session.
+pub fn proxy_header(session: &Session, version: ProxyProtocol) -> Vec<u8> {
+    let ends = match (&session.client, session.local.as_ref().unwrap_or(&session.listener.address)) {
+        (Address::Inet(source), Address::Inet(destination)) => {
+            Some(Addresses { source: *source, destination: *destination })
+        }
+        _ => None,
+    };
+    let mut header = Vec::with_capacity(128);
+    if version == ProxyProtocol::V1 {
+        proxy_protocol::encode_v1(&mut header, ends.as_ref());
+    } else {
+        proxy_protocol::encode_v2(&mut header, ends.as_ref(), None);
+    }
+    header
+}

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -37,6 +38,14 @@ impl Stream {
             Self::Client(tls) => tls.get_ref().0,
             Self::Peer(tls) => tls.get_ref().0,
         }
+    }
+}
+
+impl Socket {
+    /// Makes closing this socket send a reset instead of an end of stream.
+    pub fn reset_on_close(&self) {
+        // Fails only on a socket that is gone already.
+        let _gone = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 }
 

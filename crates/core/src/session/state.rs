@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::address::Address;
 use crate::clock::{self, Instant};
+use crate::log::error::ErrorLogs;
 use crate::plan::{Listener, Plan, Server};
 use crate::session::vars::Values;
 use crate::tls::TlsInfo;
@@ -149,6 +150,11 @@ impl Session {
     /// The TLS session with the client, if there is one.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.facts.as_ref()?.tls.as_ref()
+    }
+
+    /// Where lines about this session go.
+    pub fn error_log(&self) -> &ErrorLogs {
+        self.server.error_log.as_ref().unwrap_or(&self.plan.settings.error_log)
     }
 
     /// The original destination of a mesh session.

@@ -22,7 +22,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of every plan type: immutable, compared by value, strict about fields."""
 
 
-class Keepalive(Record, frozen=True):
+class Keepalive(Record, frozen=True, kw_only=True):
     """`so_keepalive=` of accepted sockets."""
 
     on: bool
@@ -31,7 +31,7 @@ class Keepalive(Record, frozen=True):
     count: int | None = None
 
 
-class SocketOptions(Record, frozen=True):
+class SocketOptions(Record, frozen=True, kw_only=True):
     """Socket options of `listen`; `None` leaves the system's default."""
 
     backlog: int = 511
@@ -44,7 +44,7 @@ class SocketOptions(Record, frozen=True):
     deferred: bool = False
 
 
-class Listener(Record, frozen=True):
+class Listener(Record, frozen=True, kw_only=True):
     """One address that sessions arrive at; `id` is `PROTOCOL:ADDRESS`, as `tcp:0.0.0.0:80` or `tcp:unix:/run/q.sock`."""
 
     id: str
@@ -59,28 +59,28 @@ class Listener(Record, frozen=True):
     origin: str
 
 
-class ServerName(Record, frozen=True):
+class ServerName(Record, frozen=True, kw_only=True):
     """One name of a server; lower case and without the wildcard (`example.com` for `*.example.com`)."""
 
     kind: Literal["exact", "leading", "trailing", "regex"]
     text: str
 
 
-class AccessRule(Record, frozen=True):
+class AccessRule(Record, frozen=True, kw_only=True):
     """`allow` or `deny`; `network` is `all`, `unix:` or `ADDRESS/PREFIX`."""
 
     allow: bool
     network: str
 
 
-class SetVariable(Record, frozen=True):
+class SetVariable(Record, frozen=True, kw_only=True):
     """`set $name value;`."""
 
     name: str
     value: Template
 
 
-class Preread(Record, frozen=True):
+class Preread(Record, frozen=True, kw_only=True):
     """The preread phase of a server; `tls` is `ssl_preread`."""
 
     tls: bool = False
@@ -88,7 +88,7 @@ class Preread(Record, frozen=True):
     timeout_ms: int = 30_000
 
 
-class ServerTls(Record, frozen=True):
+class ServerTls(Record, frozen=True, kw_only=True):
     """`ssl_*` of a virtual server; ciphers are IANA suite names, empty for the default set."""
 
     certificates: tuple[str, ...] = ()
@@ -103,26 +103,26 @@ class ServerTls(Record, frozen=True):
     handshake_timeout_ms: int = 60_000
 
 
-class ProxyToUpstream(Record, frozen=True, tag_field="type", tag="upstream"):
+class ProxyToUpstream(Record, frozen=True, kw_only=True, tag_field="type", tag="upstream"):
     """`proxy_pass` to an upstream by name; a literal address has an upstream named as written."""
 
     name: str
 
 
-class ProxyToVariable(Record, frozen=True, tag_field="type", tag="variable"):
+class ProxyToVariable(Record, frozen=True, kw_only=True, tag_field="type", tag="variable"):
     """`proxy_pass` with variables."""
 
     value: Template
 
 
-class Bind(Record, frozen=True):
+class Bind(Record, frozen=True, kw_only=True):
     """`proxy_bind`."""
 
     address: Template
     transparent: bool = False
 
 
-class ProxyTls(Record, frozen=True):
+class ProxyTls(Record, frozen=True, kw_only=True):
     """TLS towards the peer; `trusted` holds DER certificates, `certificate` is the id of a certificate object."""
 
     name: Template | None = None
@@ -136,7 +136,7 @@ class ProxyTls(Record, frozen=True):
     session_reuse: bool = True
 
 
-class Proxy(Record, frozen=True):
+class Proxy(Record, frozen=True, kw_only=True):
     """`proxy_pass` and the directives around it."""
 
     target: ProxyToUpstream | ProxyToVariable
@@ -157,17 +157,17 @@ class Proxy(Record, frozen=True):
     tls: ProxyTls | None = None
 
 
-class NoContent(Record, frozen=True, tag_field="type", tag="none"):
+class NoContent(Record, frozen=True, kw_only=True, tag_field="type", tag="none"):
     """Nothing is configured: sessions are closed with status 500."""
 
 
-class ReturnContent(Record, frozen=True, tag_field="type", tag="return"):
+class ReturnContent(Record, frozen=True, kw_only=True, tag_field="type", tag="return"):
     """`return TEXT;`."""
 
     text: Template
 
 
-class ProxyContent(Record, frozen=True, tag_field="type", tag="proxy"):
+class ProxyContent(Record, frozen=True, kw_only=True, tag_field="type", tag="proxy"):
     """`proxy_pass`."""
 
     proxy: Proxy
@@ -176,7 +176,7 @@ class ProxyContent(Record, frozen=True, tag_field="type", tag="proxy"):
 Content = NoContent | ReturnContent | ProxyContent
 
 
-class Target(Record, frozen=True):
+class Target(Record, frozen=True, kw_only=True):
     """Where log lines go; `path` is absolute, may hold variables (access logs), and is empty for `stderr`."""
 
     kind: Literal["file", "stderr"]
@@ -186,14 +186,14 @@ class Target(Record, frozen=True):
 Level = Literal["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]
 
 
-class ErrorLog(Record, frozen=True):
+class ErrorLog(Record, frozen=True, kw_only=True):
     """`error_log TARGET LEVEL;`."""
 
     target: Target
     level: Level = "error"
 
 
-class LogFormat(Record, frozen=True):
+class LogFormat(Record, frozen=True, kw_only=True):
     """`log_format NAME [escape=…] TEXT…;`."""
 
     name: str
@@ -201,7 +201,7 @@ class LogFormat(Record, frozen=True):
     line: Template
 
 
-class AccessLog(Record, frozen=True):
+class AccessLog(Record, frozen=True, kw_only=True):
     """`access_log PATH FORMAT [if=…];`."""
 
     target: Target
@@ -209,7 +209,7 @@ class AccessLog(Record, frozen=True):
     condition: Template | None = None
 
 
-class Server(Record, frozen=True):
+class Server(Record, frozen=True, kw_only=True):
     """A virtual server with everything inherited from `stream` already merged in."""
 
     id: str
@@ -228,7 +228,7 @@ class Server(Record, frozen=True):
     origin: str
 
 
-class Certificate(Record, frozen=True):
+class Certificate(Record, frozen=True, kw_only=True):
     """A certificate chain (DER, the leaf first) with its key (PKCS#8 DER); `id` is a digest of both."""
 
     id: str
@@ -237,22 +237,22 @@ class Certificate(Record, frozen=True):
     origin: str
 
 
-class RoundRobin(Record, frozen=True, tag_field="type", tag="round_robin"):
+class RoundRobin(Record, frozen=True, kw_only=True, tag_field="type", tag="round_robin"):
     """Smooth weighted round robin."""
 
 
-class LeastConn(Record, frozen=True, tag_field="type", tag="least_conn"):
+class LeastConn(Record, frozen=True, kw_only=True, tag_field="type", tag="least_conn"):
     """`least_conn`."""
 
 
-class Hash(Record, frozen=True, tag_field="type", tag="hash"):
+class Hash(Record, frozen=True, kw_only=True, tag_field="type", tag="hash"):
     """`hash KEY [consistent]`."""
 
     key: Template
     consistent: bool = False
 
 
-class Random(Record, frozen=True, tag_field="type", tag="random"):
+class Random(Record, frozen=True, kw_only=True, tag_field="type", tag="random"):
     """`random [two [least_conn]]`."""
 
     two: bool = False
@@ -261,7 +261,7 @@ class Random(Record, frozen=True, tag_field="type", tag="random"):
 Balance = RoundRobin | LeastConn | Hash | Random
 
 
-class Peer(Record, frozen=True):
+class Peer(Record, frozen=True, kw_only=True):
     """One address of an upstream; `server` is the argument as written, shared by the addresses of one host name."""
 
     server: str
@@ -274,7 +274,7 @@ class Peer(Record, frozen=True):
     down: bool = False
 
 
-class Upstream(Record, frozen=True):
+class Upstream(Record, frozen=True, kw_only=True):
     """`upstream NAME { … }`, or the nameless one of a literal `proxy_pass` address."""
 
     name: str
@@ -283,14 +283,14 @@ class Upstream(Record, frozen=True):
     origin: str
 
 
-class MapEntry(Record, frozen=True):
+class MapEntry(Record, frozen=True, kw_only=True):
     """An entry of a map, keyed by lower-case text."""
 
     key: str
     value: Template
 
 
-class MapPattern(Record, frozen=True):
+class MapPattern(Record, frozen=True, kw_only=True):
     """A regular expression of a map, without its `~` or `~*`."""
 
     pattern: str
@@ -299,7 +299,7 @@ class MapPattern(Record, frozen=True):
     origin: str
 
 
-class Map(Record, frozen=True, tag_field="type", tag="map"):
+class Map(Record, frozen=True, kw_only=True, tag_field="type", tag="map"):
     """`map SOURCE $name { … }`: exact, longest `*.`, longest `.*`, first regex, default, in this order."""
 
     source: Template
@@ -311,7 +311,7 @@ class Map(Record, frozen=True, tag_field="type", tag="map"):
     patterns: tuple[MapPattern, ...] = ()
 
 
-class Variable(Record, frozen=True):
+class Variable(Record, frozen=True, kw_only=True):
     """A variable computed from others; `name` is lower case, without `$`."""
 
     name: str
@@ -320,7 +320,7 @@ class Variable(Record, frozen=True):
     origin: str
 
 
-class Settings(Record, frozen=True):
+class Settings(Record, frozen=True, kw_only=True):
     """Gateway-wide settings that may change at run time."""
 
     node_name: str = ""
@@ -331,7 +331,7 @@ class Settings(Record, frozen=True):
     shutdown_timeout_ms: int = 0
 
 
-class Objects(Record, frozen=True):
+class Objects(Record, frozen=True, kw_only=True):
     """Objects by kind; each kind has its own space of ids (`name` for variables, formats and upstreams)."""
 
     variables: tuple[Variable, ...] = ()
@@ -342,7 +342,7 @@ class Objects(Record, frozen=True):
     servers: tuple[Server, ...] = ()
 
 
-class Removals(Record, frozen=True):
+class Removals(Record, frozen=True, kw_only=True):
     """Ids of removed objects, by kind."""
 
     variables: tuple[str, ...] = ()
@@ -353,7 +353,7 @@ class Removals(Record, frozen=True):
     servers: tuple[str, ...] = ()
 
 
-class ChangeSet(Record, frozen=True):
+class ChangeSet(Record, frozen=True, kw_only=True):
     """A step from one plan to the next, applied whole or not at all."""
 
     schema: int = SCHEMA
@@ -363,7 +363,7 @@ class ChangeSet(Record, frozen=True):
     remove: Removals = Removals()
 
 
-class Options(Record, frozen=True):
+class Options(Record, frozen=True, kw_only=True):
     """What is fixed for the life of a gateway."""
 
     schema: int = SCHEMA

@@ -1,0 +1,1 @@
+"""From a configuration tree, or an API request, to plan objects: one pass per concern."""

@@ -1,0 +1,108 @@
+"""What the passes of one compile share: the problems found so far, the names known so far, and the
+outside world.
+
+A pass raises `Refused` for a directive that it cannot accept; the caller notes it with its place
+and goes on, so that all problems of a configuration are reported at once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qanat.config.errors import Problem
+
+if TYPE_CHECKING:
+    from qanat.compiler.plan import Certificate, LogFormat, Upstream, Variable
+    from qanat.config.paths import Paths
+    from qanat.config.tree import Directive
+
+Resolve = Callable[[str], Sequence[str]]
+
+
+class Refused(Exception):  # noqa: N818 - reads as what happened to the directive
+    """A directive that cannot be accepted; `at` is another directive to blame than the one being
+    read."""
+
+    def __init__(self, message: str, at: Directive | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.at = at
+
+
+def resolve_host(host: str) -> Sequence[str]:
+    """Look a host name up with the system's resolver; raise `OSError` if it has no address."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a compile knows of its surroundings."""
+
+    paths: Paths
+    hostname: str = field(default_factory=socket.gethostname)
+    resolve: Resolve = resolve_host
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that stand outside the text being compiled (a dynamic virtual server sees those of the
+    configuration)."""
+
+    variables: Container[str] = frozenset()
+    formats: Container[str] = frozenset()
+    upstreams: Mapping[str, str] = field(default_factory=dict)  # lower case -> as written
+
+
+@dataclass(slots=True)
+class Compilation:
+    """The state of one compile."""
+
+    world: World
+    known: Known = field(default_factory=Known)
+    dynamic: bool = False
+    allow_files: bool = True
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    variables: dict[str, Variable] = field(default_factory=dict)
+    defined: set[str] = field(default_factory=set)
+    used: dict[str, list[Directive]] = field(default_factory=dict)
+    formats: dict[str, LogFormat] = field(default_factory=dict)
+    used_formats: dict[str, list[Directive]] = field(default_factory=dict)
+    upstreams: dict[str, Upstream] = field(default_factory=dict)  # by lower-case name
+    certificates: dict[str, Certificate] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], str] = field(default_factory=dict)
+    addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def refuse(self, directive: Directive, message: str) -> None:
+        """Note an error at a directive."""
+        self.problems.append(Problem(message, directive.file, directive.line))
+
+    def note(self, directive: Directive, refused: Refused) -> None:
+        """Note what a pass refused while it read a directive."""
+        self.refuse(refused.at or directive, refused.message)
+
+    def warn(self, directive: Directive, message: str) -> None:
+        """Note a warning at a directive."""
+        self.warnings.append(Problem(message, directive.file, directive.line, "warn"))
+
+    def resolve(self, host: str) -> tuple[str, ...]:
+        """Turn a host (literal address or name) into addresses; empty if it is not found."""
+        known = self.addresses.get(host)
+        if known is None:
+            known = self.addresses[host] = self._look_up(host)
+        return known
+
+    def _look_up(self, host: str) -> tuple[str, ...]:
+        try:
+            return (str(ipaddress.ip_address(host)),)
+        except ValueError:
+            pass
+        try:
+            return tuple(self.world.resolve(host))
+        except (OSError, UnicodeError):
+            return ()

@@ -2,4 +2,5 @@
 
 pub mod access;
 pub mod error;
+pub mod escape;
 pub mod writer;

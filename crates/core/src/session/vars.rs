@@ -1,45 +1,148 @@
-//! Variables: the built-in ones, those of `map`, and those that a session sets.
+//! Variables: the built-in ones, those of `map`, and those that a session sets or captures.
+//!
+//! A value is bytes and may be empty; a variable that has no value at all is "not found". Names are lower case.
 
+mod builtin;
+mod map;
+mod time;
+mod tls;
+mod upstream;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use qanat_plan as spec;
+use qanat_plan::Level;
 
-use crate::plan::link::LinkError;
 use crate::plan::names::Captures;
 use crate::session::Session;
 
-/// Values that a session has set, captured or computed.
+pub use builtin::names;
+pub use map::Variable;
+
+/// Values that a session has set, captured or computed. One word while there are none.
 #[derive(Debug, Default)]
-pub struct Values {}
-
-impl Values {
-    /// Keeps the captures of the last expression that matched.
-    pub fn set_captures(&mut self, _captures: Captures) {}
-
-    /// Sets a variable.
-    pub fn set(&mut self, _name: &Arc<str>, _value: String) {}
+pub struct Values {
+    store: Option<Box<Store>>,
 }
 
-/// A variable that the configuration defines (`map`).
-#[derive(Debug)]
-pub struct Variable {}
+#[derive(Debug, Default)]
+struct Store {
+    entries: Vec<(Arc<str>, Box<[u8]>)>,
+}
 
-impl Variable {
-    /// Links a variable.
-    ///
-    /// # Errors
-    /// The field at fault: a bad expression, an unknown variable.
-    pub fn link(_variable: &spec::Variable) -> Result<Self, LinkError> {
-        Ok(Self {})
+impl Values {
+    /// Keeps the captures of an expression that matched. The numbered ones replace those of an earlier match; an
+    /// expression without captures leaves them as they were.
+    pub fn set_captures(&mut self, captures: Captures) {
+        if captures.is_empty() {
+            return;
+        }
+        if let Some(store) = &mut self.store {
+            store.entries.retain(|(name, _)| !is_number(name));
+        }
+        for (name, value) in captures {
+            self.set(&name, value);
+        }
+    }
+
+    /// Sets a variable.
+    pub fn set(&mut self, name: &Arc<str>, value: impl Into<Vec<u8>>) {
+        let value = value.into().into_boxed_slice();
+        let entries = &mut self.store.get_or_insert_default().entries;
+        match entries.iter_mut().find(|(known, _)| known == name) {
+            Some(entry) => entry.1 = value,
+            None => entries.push((Arc::clone(name), value)),
+        }
+    }
+
+    /// The value of a variable that was set, captured or computed before.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let entries = &self.store.as_ref()?.entries;
+        entries.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
     }
 }
 
-/// Names of the built-in variables; those that end in `_` are prefixes.
-pub fn names() -> Vec<&'static str> {
-    Vec::new()
+fn is_number(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The value of a variable by name: set or captured values first, then the plan's variables, then the built-in ones.
-pub fn get(_session: &mut Session, _name: &str) -> Option<String> {
-    None
+/// The value of a variable by name, in any case: set or captured values first, then the plan's variables, then the
+/// built-in ones. Bytes that are not UTF-8 are replaced.
+pub fn get(session: &mut Session, name: &str) -> Option<String> {
+    let mut out = Vec::new();
+    Reference::link(name).append(session, &mut out, Depth::default()).map(|()| into_text(out))
+}
+
+/// Bytes as text; what is not UTF-8 is replaced.
+pub(crate) fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// How many variables are being evaluated, each for the sake of the one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Depth(u8);
+
+impl Depth {
+    const LIMIT: u8 = 100;
+
+    fn deeper(self) -> Option<Self> {
+        (self.0 < Self::LIMIT).then_some(Self(self.0 + 1))
+    }
+}
+
+/// A variable whose name was resolved as far as it can be without a session.
+#[derive(Debug)]
+pub(crate) enum Reference {
+    /// The configuration cannot define a variable of this name.
+    Builtin(&'static builtin::Builtin),
+    /// `$proxy_protocol_tlv_NAME`, by its `NAME`.
+    Tlv(Arc<str>),
+    /// Set, captured, or computed by the plan.
+    Named(Arc<str>),
+}
+
+impl Reference {
+    /// Resolves a name, in any case.
+    pub(crate) fn link(name: &str) -> Self {
+        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(name)
+        };
+        if let Some(builtin) = builtin::find(&name) {
+            Self::Builtin(builtin)
+        } else if let Some(tlv) = name.strip_prefix(builtin::TLV_PREFIX) {
+            Self::Tlv(tlv.into())
+        } else {
+            Self::Named(name.into())
+        }
+    }
+
+    /// Appends the value; none if the variable is not found.
+    pub(crate) fn append(&self, session: &mut Session, out: &mut Vec<u8>, depth: Depth) -> Option<()> {
+        match self {
+            Self::Builtin(builtin) => (builtin.append)(session, out),
+            Self::Tlv(name) => builtin::append_tlv(session, name, out),
+            Self::Named(name) => append_named(session, name, out, depth),
+        }
+    }
+}
+
+fn append_named(session: &mut Session, name: &Arc<str>, out: &mut Vec<u8>, depth: Depth) -> Option<()> {
+    if let Some(value) = session.values.get(name) {
+        out.extend_from_slice(value);
+        return Some(());
+    }
+    let variable = session.plan.variables.get(&**name).cloned()?;
+    let Some(depth) = depth.deeper() else {
+        let message = format!("cycle while evaluating variable \"{name}\"");
+        crate::log::error::session_line(session, Level::Error, &message);
+        return None;
+    };
+    let value = variable.evaluate(session, depth);
+    out.extend_from_slice(&value);
+    if !variable.is_volatile() {
+        session.values.set(name, value);
+    }
+    Some(())
 }

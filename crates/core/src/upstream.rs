@@ -1,39 +1,54 @@
 //! An upstream at run time: its peers, how one is chosen, and what became of earlier choices.
+//!
+//! All workers share one state per upstream. A lock is held while a peer is chosen or judged, for some dozens of
+//! instructions and never across an await; an upstream with a single peer needs none.
+
+mod group;
+mod peer;
+mod picked;
+mod snapshot;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use qanat_plan as spec;
+use smallvec::{SmallVec, smallvec};
 
-use crate::address::Address;
+pub(crate) use self::group::Group;
+use self::peer::Carried;
+pub(crate) use self::peer::Peer;
+pub use self::picked::Picked;
+pub use self::snapshot::{Health, PeerSnapshot};
+use crate::balance::{Dice, Method};
+use crate::clock::{self, Instant};
 use crate::plan::link::LinkError;
 use crate::session::Session;
+use crate::session::template::Template;
 
 /// A linked upstream. All workers share its state; a changed upstream takes over the state of the peers it keeps.
 pub struct Upstream {
     /// Its description.
     pub spec: Arc<spec::Upstream>,
+    method: Method,
+    key: Option<Template>,
+    primary: Group,
+    backup: Group,
+    turn: Arc<Mutex<Dice>>,
+    since: Instant,
 }
 
 /// What one session has tried so far.
 #[derive(Default)]
-pub struct Tries {}
-
-/// A chosen peer. Dropping it ends the connection's count.
-pub struct Picked {
-    /// Where to connect.
-    pub address: Address,
-    /// The address as logs show it.
-    pub name: Arc<str>,
-}
-
-impl Picked {
-    /// The connection is up: clears earlier failures.
-    pub fn connected(&mut self) {}
-
-    /// The attempt failed: counts against the peer. True if the peer was just marked unavailable.
-    pub fn failed(&mut self) -> bool {
-        false
-    }
+pub struct Tries {
+    tried: SmallVec<[u64; 1]>,
+    key: Option<Vec<u8>>,
+    /// The primary group is exhausted: indices speak of the backups.
+    pub(crate) on_backup: bool,
+    /// Choices by hash or chance that hit a peer which cannot be used.
+    pub(crate) misses: u32,
+    /// Hashes of the key made so far, and their sum or their place on the ring.
+    pub(crate) rehashes: u32,
+    pub(crate) hash: Option<u32>,
 }
 
 impl Upstream {
@@ -41,17 +56,125 @@ impl Upstream {
     ///
     /// # Errors
     /// An address that cannot be parsed, an unknown variable in a hash key.
-    pub fn link(spec: &spec::Upstream, _previous: Option<&Self>) -> Result<Self, LinkError> {
-        Ok(Self { spec: Arc::new(spec.clone()) })
+    pub fn link(spec: &spec::Upstream, previous: Option<&Self>) -> Result<Self, LinkError> {
+        let mut carried = Carried::new(previous.into_iter().flat_map(Self::peers));
+        let (mut primary, mut backup) = (Vec::new(), Vec::new());
+        for peer in &spec.peers {
+            let group = if peer.backup { &mut backup } else { &mut primary };
+            group.push(Peer::link(peer, &mut carried)?);
+        }
+        let key = match &spec.balance {
+            spec::Balance::Hash { key, .. } => Some(Template::link(key)),
+            _ => None,
+        };
+        let primary = Group::new(primary);
+        Ok(Self {
+            spec: Arc::new(spec.clone()),
+            method: Method::link(&spec.balance, &primary),
+            key: key.transpose().map_err(|message| LinkError::new("balance.key", message))?,
+            primary,
+            backup: Group::new(backup),
+            turn: previous.map_or_else(|| Arc::new(Mutex::new(Dice::new())), |old| Arc::clone(&old.turn)),
+            since: previous.map_or_else(clock::now, |old| old.since),
+        })
     }
 
     /// Chooses a peer that this session has not tried; none if nobody is left.
-    pub fn pick(&self, _session: &mut Session, _tries: &mut Tries) -> Option<Picked> {
-        None
+    pub fn pick(&self, session: &mut Session, tries: &mut Tries) -> Option<Picked> {
+        if let Some(only) = self.single() {
+            return self.take_single(only, tries);
+        }
+        let key = self.key.as_ref().map(|template| {
+            tries.key.take().unwrap_or_else(|| {
+                let mut key = Vec::new();
+                template.render(session, &mut key);
+                key
+            })
+        });
+        let picked = self.choose(key.as_deref().unwrap_or_default(), tries, clock::now());
+        tries.key = key;
+        picked
+    }
+
+    /// As [`Self::pick`], for a hash key that is known and a given time.
+    pub fn choose(&self, key: &[u8], tries: &mut Tries, now: Instant) -> Option<Picked> {
+        if let Some(only) = self.single() {
+            return self.take_single(only, tries);
+        }
+        let now = self.moment(now);
+        let mut dice = self.turn.lock();
+        if !tries.on_backup {
+            if let Some(index) = self.method.pick(&self.primary, key, tries, now, &mut dice) {
+                return Some(self.take(&self.primary, index, tries, now));
+            }
+            tries.move_to_backup();
+        }
+        let index = self.method.pick_backup(&self.backup, tries, now)?;
+        Some(self.take(&self.backup, index, tries, now))
     }
 
     /// How many attempts a session has at most: peers that are not `down`, backups included.
     pub fn attempts(&self) -> usize {
-        0
+        self.peers().filter(|peer| !peer.down).count()
+    }
+
+    /// The state of every peer at this moment, in order of configuration, backups last.
+    pub fn snapshot(&self) -> Vec<PeerSnapshot> {
+        let now = self.moment(clock::now());
+        let _turn = self.turn.lock();
+        let primary = self.primary.peers().iter().map(|peer| PeerSnapshot::of(peer, false, now));
+        let backup = self.backup.peers().iter().map(|peer| PeerSnapshot::of(peer, true, now));
+        primary.chain(backup).collect()
+    }
+
+    /// The only peer, if there is just one and no backup: it is never judged, as there is nobody else to ask.
+    fn single(&self) -> Option<&Peer> {
+        match self.primary.peers() {
+            [only] if self.backup.peers().is_empty() => Some(only),
+            _ => None,
+        }
+    }
+
+    fn take_single(&self, only: &Peer, tries: &mut Tries) -> Option<Picked> {
+        if only.down || tries.has_tried(0) || !only.state.begin_within(only.max_conns) {
+            return None;
+        }
+        tries.mark(0);
+        Some(Picked::new(only, None, self.since))
+    }
+
+    /// Books the choice. Called with the turn held.
+    fn take(&self, group: &Group, index: usize, tries: &mut Tries, now: u64) -> Picked {
+        let peer = &group.peers()[index];
+        peer.state.begin(now, peer.fail_timeout_ms);
+        tries.mark(index);
+        Picked::new(peer, Some(Arc::clone(&self.turn)), self.since)
+    }
+
+    fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.primary.peers().iter().chain(self.backup.peers())
+    }
+
+    fn moment(&self, now: Instant) -> u64 {
+        peer::moment(self.since, now)
+    }
+}
+
+impl Tries {
+    /// Whether the peer at `index` of the present group was tried.
+    pub(crate) fn has_tried(&self, index: usize) -> bool {
+        self.tried.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
+    fn mark(&mut self, index: usize) {
+        if self.tried.len() <= index / 64 {
+            self.tried.resize(index / 64 + 1, 0);
+        }
+        self.tried[index / 64] |= 1 << (index % 64);
+    }
+
+    fn move_to_backup(&mut self) {
+        self.on_backup = true;
+        self.tried = smallvec![];
     }
 }

@@ -1,0 +1,101 @@
+//! A ring of points, 160 for each unit of weight: a server that comes or goes moves only its own share of the keys.
+//! Compatible with `Cache::Memcached::Fast`: a point is crc32(host, NUL, port, previous point in little endian).
+
+use std::sync::Arc;
+
+use super::{MAX_MISSES, round_robin};
+use crate::upstream::{Group, Tries};
+
+const POINTS_PER_WEIGHT: i64 = 160;
+
+/// The points of all servers, sorted.
+pub(crate) struct Ring {
+    points: Vec<(u32, Arc<str>)>,
+}
+
+impl Ring {
+    /// Places the servers of a group.
+    pub(super) fn new(group: &Group) -> Self {
+        let mut points: Vec<(u32, Arc<str>)> = Vec::new();
+        for peer in group.peers() {
+            let base = base(&peer.server);
+            let mut previous = 0_u32;
+            for _ in 0..peer.weight.saturating_mul(POINTS_PER_WEIGHT) {
+                let mut crc = base.clone();
+                crc.update(&previous.to_le_bytes());
+                previous = crc.finalize();
+                points.push((previous, Arc::clone(&peer.server)));
+            }
+        }
+        points.sort_by_key(|(hash, _)| *hash);
+        points.dedup_by_key(|(hash, _)| *hash);
+        Self { points }
+    }
+
+    /// Chooses the peer that the key belongs to, or one of the next points; of several peers of one server name, the
+    /// one whose turn it is.
+    pub(super) fn pick(&self, group: &Group, key: &[u8], tries: &mut Tries, now: u64) -> Option<usize> {
+        if key.is_empty() || self.points.is_empty() {
+            return round_robin::pick(group, tries, now);
+        }
+        let mut place = match tries.hash {
+            Some(place) => place as usize,
+            None => self.find(crc32fast::hash(key)),
+        };
+        while tries.misses <= MAX_MISSES {
+            let server = &self.points[place % self.points.len()].1;
+            if let Some(index) = pick_of_server(group, server, tries, now) {
+                tries.hash = u32::try_from(place).ok();
+                return Some(index);
+            }
+            place += 1;
+            tries.misses += 1;
+        }
+        round_robin::pick(group, tries, now)
+    }
+
+    /// The first point that is not before `hash`; the one past the end stands for the first.
+    fn find(&self, hash: u32) -> usize {
+        self.points.partition_point(|(point, _)| *point < hash)
+    }
+}
+
+/// Round robin over the peers of one server name.
+fn pick_of_server(group: &Group, server: &Arc<str>, tries: &Tries, now: u64) -> Option<usize> {
+    let mut best = None;
+    let mut total = 0;
+    for (index, peer) in group.usable(tries, now) {
+        if *peer.server != **server {
+            continue;
+        }
+        let (current, added) = peer.advance();
+        total += added;
+        if best.is_none_or(|(_, weight)| current > weight) {
+            best = Some((index, current));
+        }
+    }
+    let (index, _) = best?;
+    group.peers()[index].state.pay(total);
+    Some(index)
+}
+
+/// The part of a point's hash that all points of a server share.
+fn base(server: &str) -> crc32fast::Hasher {
+    let (host, port) = split(server);
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(host.as_bytes());
+    crc.update(&[0]);
+    crc.update(port.as_bytes());
+    crc
+}
+
+/// Host and port of a server as written; a unix socket has its path for a host.
+fn split(server: &str) -> (&str, &str) {
+    if server.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("unix:")) {
+        return (&server[5..], "");
+    }
+    match server.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port),
+        _ => (server, ""),
+    }
+}

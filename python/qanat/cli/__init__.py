@@ -1,0 +1,1 @@
+"""The command `qanat`: its own subcommands, and nginx's command line."""

@@ -1,0 +1,67 @@
+"""`qanat check` and nginx's `-t`: is this configuration one that would run?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qanat.cli.configuration import Loaded, Source, load_configuration, log_paths
+from qanat.cli.messages import Messages, system_error
+from qanat.compiler.plan import ChangeSet
+from qanat.config.errors import ConfigError, Problem
+from qanat.control.engine import check_plan
+from qanat.control.errors import PlanRefused
+
+if TYPE_CHECKING:
+    from qanat.config.paths import Paths
+
+
+def run_check(paths: Paths) -> int:
+    """Print `FILE: ok (…)` or every problem; return the exit status."""
+    messages = Messages("qanat")
+    try:
+        loaded = check(Source(paths))
+    except ConfigError as error:
+        messages.problems(error.problems)
+        count = len(error.problems)
+        print(f"{paths.conf}: {count} {'problem' if count == 1 else 'problems'}", flush=True)
+        return 1
+    messages.problems(loaded.warnings)
+    print(f"{paths.conf}: ok ({summary(loaded)})", flush=True)
+    return 0
+
+
+def check(source: Source) -> Loaded:
+    """Load a configuration, ask the data plane about it, open the logs. Raise `ConfigError`."""
+    loaded = load_configuration(source)
+    compiled = loaded.compiled
+    try:
+        check_plan(ChangeSet(revision=1, settings=compiled.settings, put=compiled.objects))
+    except PlanRefused as refused:
+        raise ConfigError([_problem_of(refused.reason, refused.origin)]) from refused
+    problems: list[Problem] = []
+    for path in log_paths(loaded):
+        if path.is_relative_to(source.paths.prefix) and not path.parent.exists():
+            continue  # made at the start
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            problems.append(Problem(f'open() "{path}" failed {system_error(error)}'))
+    if problems:
+        raise ConfigError(problems)
+    return loaded
+
+
+def summary(loaded: Loaded) -> str:
+    """Count what a configuration defines."""
+    objects = loaded.compiled.objects
+    counts = (
+        (len(objects.listeners), "listener"),
+        (len(objects.servers), "virtual server"),
+        (len(objects.upstreams), "upstream"),
+    )
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+
+
+def _problem_of(reason: str, origin: str) -> Problem:
+    file, _, line = origin.rpartition(":")
+    return Problem(reason, file, int(line)) if line.isdigit() else Problem(reason, origin)

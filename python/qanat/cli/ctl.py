@@ -1,0 +1,238 @@
+"""`qanat ctl`: see and change the virtual servers of a running gateway."""
+
+# ruff: noqa: PLC0415 - programs that ask for JSON do not wait for tables
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qanat.cli.client import DEFAULT_ADDRESS, Address, Client, ControlError, read_token
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="See and change the virtual servers of a running gateway.\n\n"
+    "Examples:\n\n"
+    "- `qanat ctl list`\n\n"
+    "- `qanat ctl add 0.0.0.0:23333 hello --body 'return \"hello\\n\";'`\n\n"
+    "- `qanat ctl remove 0.0.0.0:23333 hello`\n\n"
+    "- `qanat ctl --control unix:/run/qanat.sock status --json`",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ListenAddress = Annotated[
+    str,
+    typer.Argument(
+        metavar="ADDRESS", help='As in `listen`: 0.0.0.0:80, [::]:53, "1.2.3.4:53 udp".'
+    ),
+]
+ServerName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the virtual server.")]
+
+
+@app.callback()
+def ctl_command(
+    context: typer.Context,
+    control: Annotated[
+        str,
+        typer.Option(
+            "--control",
+            envvar="QANAT_CONTROL",
+            metavar="URL|unix:PATH",
+            help="Control address of the gateway.",
+        ),
+    ] = DEFAULT_ADDRESS,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="File with the bearer token; without it QANAT_TOKEN is used if set.",
+        ),
+    ] = None,
+) -> None:
+    """Find the gateway; the help is that of the group."""
+    try:
+        context.obj = Client(Address.parse(control), read_token(token_file))
+    except ControlError as error:
+        raise _failed(error) from error
+
+
+@app.command("list")
+def list_command(context: typer.Context, as_json: Json = False) -> None:
+    """List the virtual servers."""
+    client: Client = context.obj
+    try:
+        answer = client.servers()
+    except ControlError as error:
+        raise _failed(error) from error
+    if as_json:
+        _print_json(answer)
+        return
+    table = _table("listener", "name", "content", "sessions", "from")
+    for server in answer["servers"]:
+        table.add_row(
+            "\n".join(server["listeners"]),
+            "\n".join(server["names"]) or "-",
+            _content(server["content"]),
+            str(server["sessions"]),
+            "API" if server["dynamic"] else server["origin"],
+        )
+    table.caption = f"revision {answer['revision']}, {len(answer['servers'])} virtual servers"
+    _print(table)
+
+
+@app.command("show")
+def show_command(
+    context: typer.Context,
+    wanted: Annotated[str, typer.Argument(metavar="ID|NAME", help="Id, or a name, of the server.")],
+    as_json: Json = False,
+) -> None:
+    """Show the virtual servers of an id or a name."""
+    client: Client = context.obj
+    try:
+        servers = [
+            server
+            for server in client.servers()["servers"]
+            if wanted == server["id"] or wanted.lower() in server["names"]
+        ]
+        if not servers:
+            raise ControlError(f'no virtual server has the id or name "{wanted}"')
+    except ControlError as error:
+        raise _failed(error) from error
+    if as_json:
+        _print_json({"servers": servers})
+        return
+    for server in servers:
+        table = _table("field", "value")
+        for field, value in server.items():
+            text = _content(value) if field == "content" else _plain(value)
+            table.add_row(field, text)
+        _print(table)
+
+
+@app.command("add")
+def add_command(
+    context: typer.Context,
+    address: ListenAddress,
+    name: ServerName,
+    body: Annotated[
+        str | None, typer.Option("--body", metavar="TEXT", help="Directives of the server.")
+    ] = None,
+    body_file: Annotated[
+        Path | None,
+        typer.Option("--body-file", metavar="FILE", help="File with them; - for standard input."),
+    ] = None,
+    listen_option: Annotated[
+        str,
+        typer.Option("--listen-option", metavar="WORD", help="For a new address: ssl, mesh, …."),
+    ] = "",
+) -> None:
+    """Add a virtual server; it serves when the command returns.
+
+    Examples:
+
+    - `qanat ctl add 0.0.0.0:22222 server-17082 --body 'return "17082 ok";'`
+
+    - `qanat ctl add "0.0.0.0:5353 udp" dns --body 'proxy_pass resolvers;'`
+
+    - `qanat ctl add 0.0.0.0:8443 shop --listen-option ssl --body-file shop.conf`
+    """
+    client: Client = context.obj
+    try:
+        client.add(address, name, _body(body, body_file), listen_option)
+    except ControlError as error:
+        raise _failed(error) from error
+    typer.echo(f"added {name} on {address}")
+
+
+@app.command("remove")
+def remove_command(context: typer.Context, address: ListenAddress, name: ServerName) -> None:
+    """Remove a virtual server that was added live; its sessions go on."""
+    client: Client = context.obj
+    try:
+        client.remove(address, name)
+    except ControlError as error:
+        raise _failed(error) from error
+    typer.echo(f"removed {name} from {address}")
+
+
+@app.command("status")
+def status_command(context: typer.Context, as_json: Json = False) -> None:
+    """Show the gateway as a whole."""
+    client: Client = context.obj
+    try:
+        answer = client.status()
+    except ControlError as error:
+        raise _failed(error) from error
+    if as_json:
+        _print_json(answer)
+        return
+    summary = _table("field", "value")
+    for field, value in answer.items():
+        if not isinstance(value, list):
+            summary.add_row(field.replace("_", " "), _plain(value))
+    _print(summary)
+    listeners = _table("listener", "options", "default server", "sessions")
+    for listener in answer["listeners"]:
+        options = [word for word in ("tls", "mesh", "proxy_protocol") if listener[word]]
+        default, sessions = listener["default_server"], str(listener["sessions"])
+        listeners.add_row(listener["id"], " ".join(options) or "-", default, sessions)
+    _print(listeners)
+    for skipped in answer["skipped"]:
+        line = f"not served: {skipped['name']} on {skipped['listener']}: {skipped['message']}"
+        typer.secho(line, fg="yellow", err=True)
+
+
+def _body(text: str | None, file: Path | None) -> str:
+    if text is not None and file is not None:
+        raise ControlError("--body and --body-file exclude each other")
+    if file is None:
+        return text or ""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise ControlError(f"the body cannot be read: {error}") from error
+
+
+def _content(content: dict[str, str]) -> str:
+    if content["type"] == "return":
+        return f"return {json.dumps(content['value'], ensure_ascii=False)}"
+    return f"{content['type']} {content.get('value', '')}".rstrip()
+
+
+def _plain(value: object) -> str:
+    return "\n".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console(markup=False, highlight=False).print(table)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _failed(error: ControlError) -> typer.Exit:
+    typer.secho(f"qanat: {error}", fg="red", err=True)
+    return typer.Exit(1)

@@ -1,0 +1,129 @@
+"""What signals do to a running gateway: reload, drain, stop, reopen logs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from qanat.cli.configuration import Source, load_configuration, make_log_directories
+from qanat.cli.control_api import ControlApi, ControlBindError, release
+from qanat.config.errors import ConfigError
+from qanat.control.errors import ChangeRefused
+from qanat.store.base import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qanat.control.gateway import LiveGateway
+
+_HANDLED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_ACTIONS = {
+    signal.SIGHUP: "reconfiguring",
+    signal.SIGQUIT: "shutting down",
+    signal.SIGTERM: "exiting",
+    signal.SIGINT: "exiting",
+    signal.SIGUSR1: "reopening logs",
+}
+_POLL_S = 0.02  # how often a drain looks whether sessions are left
+
+
+class Lifecycle:
+    """Carries signals out until one of them ends the gateway."""
+
+    def __init__(self, gateway: LiveGateway, api: ControlApi, source: Source) -> None:
+        self._gateway = gateway
+        self._api = api
+        self._source = source
+        self._log: Callable[[str, str], None] = gateway.engine.log
+        self._signals: asyncio.Queue[signal.Signals | None] = asyncio.Queue()
+        self._shutdown_timeout_ms = 0
+        self._reload_wanted = False
+        self._reload: asyncio.Task[None] | None = None
+        self._drain: asyncio.Task[None] | None = None
+
+    def install(self) -> None:
+        """Take the signals over from Python's defaults."""
+        loop = asyncio.get_running_loop()
+        for number in _HANDLED:
+            loop.add_signal_handler(number, self._signals.put_nowait, number)
+        # Their default would end the process; nginx's meaning has none here.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        signal.signal(signal.SIGWINCH, signal.SIG_IGN)
+
+    async def run(self, shutdown_timeout_ms: int) -> None:
+        """Serve until a signal ends it, or the drain that one began is over."""
+        self._shutdown_timeout_ms = shutdown_timeout_ms
+        while (number := await self._signals.get()) is not None:
+            name = signal.Signals(number).name
+            message = f"signal {int(number)} ({name}) received, {_ACTIONS[number]}"
+            self._log("notice", message)
+            if number in {signal.SIGTERM, signal.SIGINT}:
+                break
+            if number == signal.SIGUSR1:
+                self._reopen_logs()
+            elif number == signal.SIGHUP:
+                self._begin_reload()
+            elif self._drain is None:
+                self._drain = asyncio.create_task(self._run_drain())
+        for task in (self._reload, self._drain):
+            if task is not None:
+                task.cancel()
+
+    def _reopen_logs(self) -> None:
+        self._log("notice", "reopening logs")
+        try:
+            self._gateway.engine.reopen_logs()
+        except OSError as error:
+            self._log("emerg", f"reopening logs failed: {error}")
+
+    def _begin_reload(self) -> None:
+        # One at a time; signals that come meanwhile are worth one more: the file may have changed.
+        self._reload_wanted = True
+        if self._drain is None and (self._reload is None or self._reload.done()):
+            self._reload = asyncio.create_task(self._run_reloads())
+
+    async def _run_reloads(self) -> None:
+        while self._reload_wanted:
+            self._reload_wanted = False
+            self._log("notice", "reconfiguring")
+            try:
+                await self._reload_once()
+            except ConfigError as error:
+                for problem in error.problems:
+                    self._log("emerg", str(problem))
+            except (ChangeRefused, StoreError, ControlBindError, OSError) as error:
+                self._log("emerg", str(error))
+            else:
+                self._log("notice", "reconfigured")
+
+    async def _reload_once(self) -> None:
+        loaded = await asyncio.to_thread(load_configuration, self._source)
+        make_log_directories(loaded, self._source.paths.prefix)
+        for warning in loaded.warnings:
+            self._log("warn", str(warning))
+        endpoints = loaded.compiled.process.control
+        bound = self._api.bind(endpoints)
+        try:
+            await self._gateway.reload(loaded.compiled)
+        except BaseException:
+            release(bound)
+            raise
+        self._shutdown_timeout_ms = loaded.compiled.settings.shutdown_timeout_ms
+        await self._api.switch(endpoints, bound)
+
+    async def _run_drain(self) -> None:
+        """Stop accepting, and wait for the sessions as long as `worker_shutdown_timeout` allows."""
+        self._log("notice", "gracefully shutting down")
+        engine = self._gateway.engine
+        engine.drain()
+        await self._api.close()
+        loop = asyncio.get_running_loop()
+        timeout_ms = self._shutdown_timeout_ms
+        end = loop.time() + timeout_ms / 1000 if timeout_ms else None
+        while engine.sessions() > 0:
+            if end is not None and loop.time() >= end:
+                self._log("info", "shutdown timeout")
+                break
+            await asyncio.sleep(_POLL_S)
+        self._signals.put_nowait(None)

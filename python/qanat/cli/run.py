@@ -1,0 +1,105 @@
+"""Starts the gateway: the configuration and the process; `serve.py` does the rest in its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qanat.cli.configuration import load_configuration, log_paths, make_log_directories
+from qanat.cli.messages import system_error
+from qanat.cli.process import (
+    PidFile,
+    ProcessError,
+    Readiness,
+    become,
+    detach,
+    find_identity,
+    flush_output,
+    raise_descriptor_limit,
+)
+from qanat.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qanat.cli.configuration import Loaded, Source
+    from qanat.cli.messages import Messages
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How the gateway is started."""
+
+    source: Source
+    messages: Messages
+    foreground: bool = False
+    """Stay in front whatever the configuration says, and print what listens where."""
+    workers: int | None = None
+
+
+def run(options: RunOptions) -> int:
+    """Start, serve and end; return the exit status."""
+    # What is made at the start lives as long as the process: collecting it is waste.
+    gc.disable()
+    messages = options.messages
+    try:
+        loaded = load_configuration(options.source)
+        messages.problems(loaded.warnings)
+        readiness: Readiness | int = Readiness()
+        if loaded.compiled.process.daemon and not options.foreground:
+            flush_output()
+            readiness = detach()
+        if isinstance(readiness, int):
+            return readiness
+        pid_file = _set_up_process(loaded, options)
+    except ConfigError as error:
+        messages.problems(error.problems)
+        return 1
+    except ProcessError as error:
+        messages.say("emerg", str(error))
+        return 1
+    # Imported late: a wrong configuration is refused without waiting for the web framework.
+    from qanat.cli.serve import Start, serve  # noqa: PLC0415
+
+    start = Start(
+        loaded=loaded,
+        source=options.source,
+        messages=messages,
+        workers=options.workers or loaded.compiled.process.worker_processes,
+        announce=options.foreground,
+        readiness=readiness,
+        pid_file=pid_file,
+    )
+    try:
+        return asyncio.run(serve(start))
+    finally:
+        if pid_file is not None:
+            pid_file.remove()
+
+
+def _set_up_process(loaded: Loaded, options: RunOptions) -> PidFile | None:
+    """Do what must be done before the first thread. Raise `ProcessError`."""
+    process = loaded.compiled.process
+    raise_descriptor_limit(process.rlimit_nofile)
+    if process.user is not None and os.geteuid() != 0:
+        user = next(loaded.tree.find("user"))
+        options.messages.say(
+            "warn",
+            'the "user" directive makes sense only if the master process runs '
+            f"with super-user privileges, ignored in {user.origin}",
+        )
+    try:
+        make_log_directories(loaded, options.source.paths.prefix)
+        # In front nobody looks for a pid file that was not asked for.
+        wants_pid = not options.foreground or any(loaded.tree.find("pid"))
+        pid_file = PidFile(process.pid) if wants_pid else None
+        identity = find_identity(process.user, process.group)
+        if identity is not None:
+            process.state_dir.mkdir(parents=True, exist_ok=True)
+            become(identity, (process.state_dir, process.pid, *log_paths(loaded)))
+        if process.working_directory is not None:
+            os.chdir(process.working_directory)
+    except OSError as error:
+        raise ProcessError(f'"{error.filename}" failed {system_error(error)}') from error
+    return pid_file

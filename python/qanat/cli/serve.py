@@ -1,0 +1,103 @@
+"""Opens the data plane, the store and the control API, then serves until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import qanat
+from qanat.cli.check import summary
+from qanat.cli.control_api import ControlApi, ControlBindError, release
+from qanat.cli.lifecycle import Lifecycle
+from qanat.control.engine import open_engine
+from qanat.control.errors import ChangeRefused
+from qanat.control.gateway import LiveGateway
+from qanat.store.base import StoreError
+from qanat.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from qanat.cli.configuration import Loaded, Source
+    from qanat.cli.messages import Messages
+    from qanat.cli.process import PidFile, Readiness
+    from qanat.control.engine import Engine
+
+_SHOWN = 5  # listeners named in the line that the start ends with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Everything that a start needs once the process is set up."""
+
+    loaded: Loaded
+    source: Source
+    messages: Messages
+    workers: int
+    announce: bool
+    """Print what listens where."""
+    readiness: Readiness
+    pid_file: PidFile | None
+
+
+async def serve(start: Start) -> int:
+    """Serve; return the exit status."""
+    loaded = start.loaded
+    engine = open_engine(start.workers)
+    try:
+        gateway, api = await _open(start, engine)
+    except (StoreError, ChangeRefused, ControlBindError) as error:
+        start.messages.say("emerg", str(error))
+        await asyncio.to_thread(engine.stop)
+        return 1
+    lifecycle = Lifecycle(gateway, api, start.source)
+    lifecycle.install()
+    if start.pid_file is not None:
+        start.pid_file.write()
+    engine.log("notice", f"qanat/{qanat.__version__} serves {summary(loaded)}")
+    if start.announce:
+        print(greeting(loaded), flush=True)
+    start.readiness.ready()
+    # What the start has made stays: the collector need not look at it again.
+    gc.freeze()
+    gc.enable()
+    await lifecycle.run(loaded.compiled.settings.shutdown_timeout_ms)
+    await api.close()
+    await gateway.close()
+    engine.log("notice", "exit")
+    await asyncio.to_thread(engine.stop)
+    return 0
+
+
+async def _open(start: Start, engine: Engine) -> tuple[LiveGateway, ControlApi]:
+    """Bind and load everything, or nothing."""
+    process = start.loaded.compiled.process
+    store = await SqliteStore.open(process.state_dir, process.node_name)
+    gateway = LiveGateway(engine, store)
+    api = ControlApi(gateway)
+    try:
+        bound = api.bind(process.control)
+        try:
+            await gateway.load(start.loaded.compiled)
+        except BaseException:
+            release(bound)
+            raise
+        await api.switch(process.control, bound)
+    except BaseException:
+        await gateway.close()
+        raise
+    return gateway, api
+
+
+def greeting(loaded: Loaded) -> str:
+    """Say in one line what listens where."""
+    listeners = [listener.id for listener in loaded.compiled.objects.listeners]
+    shown = ", ".join(listener.replace(":", " ", 1) for listener in listeners[:_SHOWN])
+    if len(listeners) > _SHOWN:
+        shown += f" and {len(listeners) - _SHOWN} more"
+    addresses = (
+        endpoint.address if endpoint.address.startswith("unix:") else f"http://{endpoint.address}"
+        for endpoint in loaded.compiled.process.control
+    )
+    control = ", ".join(addresses) or "off (start with --control ADDRESS to have it)"
+    return f"qanat is running: listening on {shown or 'nothing yet'}; control API: {control}"

@@ -1,1 +1,140 @@
-//! accept.
+//! Accepting: one loop per worker and stream listener. It survives every shortage by waiting, and starts sessions.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use qanat_plan::Level;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::address::Address;
+use crate::error::describe;
+use crate::gateway::shared::Worker;
+use crate::plan::{Content, Listener, Plan};
+use crate::session::Session;
+use crate::session::registry::Open;
+use crate::session::run;
+use crate::stream::Socket;
+
+/// Connections taken in a row before sessions get their turn.
+const BATCH: u32 = 32;
+/// How long to wait when the system has no descriptors or memory left: nginx's `accept_mutex_delay`.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
+
+/// A listening stream socket.
+#[derive(Debug)]
+pub enum Acceptor {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix.
+    Unix(UnixListener),
+}
+
+/// Accepts for the listener `id` until it is closed. Cancel safe.
+pub async fn run(worker: Arc<Worker>, id: Arc<str>, acceptor: Acceptor) {
+    let mut batch = 0;
+    loop {
+        wait_for_room(&worker, &id).await;
+        match acceptor.accept().await {
+            Ok((socket, client)) => start(&worker, &id, socket, client),
+            Err(error) if is_closed(&error) => return,
+            Err(error) => recover(&worker, &error).await,
+        }
+        batch += 1;
+        if batch == BATCH {
+            batch = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Acceptor {
+    /// The next connection. Cancel safe.
+    async fn accept(&self) -> io::Result<(Socket, Address)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, client) = listener.accept().await?;
+                Ok((Socket::Tcp(socket), Address::Inet(client)))
+            }
+            Self::Unix(listener) => {
+                let (socket, client) = listener.accept().await?;
+                let path = client.as_pathname().and_then(|path| path.to_str()).unwrap_or_default();
+                Ok((Socket::Unix(socket), Address::Unix(path.into())))
+            }
+        }
+    }
+}
+
+/// Starts a session with the plan of this moment.
+fn start(worker: &Arc<Worker>, id: &Arc<str>, socket: Socket, client: Address) {
+    let plan = worker.shared.plan.load_full();
+    // A listener that was removed a moment ago: the connection is closed, as the rest of its queue is.
+    let Some(listener) = plan.listeners.get(id).map(Arc::clone) else { return };
+    let descriptors = cost(&listener);
+    let (local, listener) = arrive(&plan, listener, &socket);
+    let mut session = Session::begin(worker.shared.next_session(), plan, listener, client);
+    session.local = local;
+    tokio::spawn(run::run(Open::begin(Arc::clone(worker), session, descriptors), socket));
+}
+
+/// The address that the client connected to, where the listener leaves it open, and the listener of just that address.
+fn arrive(plan: &Plan, listener: Arc<Listener>, socket: &Socket) -> (Option<Address>, Arc<Listener>) {
+    let Socket::Tcp(tcp) = socket else { return (None, listener) };
+    if !listener.address.is_wildcard() {
+        return (None, listener);
+    }
+    let Ok(local) = tcp.local_addr().map(Address::Inet) else { return (None, listener) };
+    let child = listener.children.get(&local).and_then(|child| plan.listeners.get(child));
+    let listener = child.map(Arc::clone).unwrap_or(listener);
+    (Some(local), listener)
+}
+
+/// Descriptors that a session takes: its own, and its peer's if it will be relayed.
+fn cost(listener: &Listener) -> u64 {
+    1 + u64::from(matches!(listener.default_server.content, Content::Proxy(_)))
+}
+
+/// Returns when `worker_connections` admits one more session.
+async fn wait_for_room(worker: &Worker, id: &str) {
+    let mut told = false;
+    loop {
+        let freed = worker.room.notified();
+        let limit = {
+            let plan = worker.shared.plan.load();
+            let Some(listener) = plan.listeners.get(id) else { return };
+            let limit = u64::from(plan.settings.worker_connections);
+            if worker.connections.load(Ordering::Relaxed) + cost(listener) <= limit.max(cost(listener)) {
+                return;
+            }
+            limit
+        };
+        if !told {
+            told = true;
+            pause(worker, Level::Alert, &format!("{limit} worker_connections are not enough"));
+        }
+        freed.await;
+    }
+}
+
+/// The listening socket has been shut down.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EBADF))
+}
+
+/// Goes on after a failed `accept`: at once if only that connection is lost, after a pause if the system lacks something.
+async fn recover(worker: &Worker, error: &io::Error) {
+    let line = format!("accept4() failed ({})", describe(error));
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
+            pause(worker, Level::Crit, &line);
+            tokio::time::sleep(SHORTAGE_PAUSE).await;
+        }
+        _ => worker.shared.plan.load().settings.error_log.write(Level::Error, &line),
+    }
+}
+
+fn pause(worker: &Worker, level: Level, line: &str) {
+    worker.shared.counters.paused.fetch_add(1, Ordering::Relaxed);
+    worker.shared.plan.load().settings.error_log.write(level, line);
+}

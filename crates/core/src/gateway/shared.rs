@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::log::writer::LogWriter;
 use crate::plan::Plan;
@@ -45,6 +46,26 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Descriptors that sessions of this worker hold, against `worker_connections`.
     pub connections: AtomicU64,
+    /// Told when a session gives descriptors back.
+    pub room: Notify,
+}
+
+impl Worker {
+    /// A worker without sessions.
+    pub fn new(index: usize, shared: Arc<Shared>) -> Self {
+        Self { index, shared, connections: AtomicU64::new(0), room: Notify::new() }
+    }
+
+    /// Counts descriptors that a session takes.
+    pub fn take(&self, descriptors: u64) {
+        self.connections.fetch_add(descriptors, Ordering::Relaxed);
+    }
+
+    /// Counts descriptors that a session gives back, and lets accepting go on if it waits for them.
+    pub fn give_back(&self, descriptors: u64) {
+        self.connections.fetch_sub(descriptors, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
 }
 
 impl Shared {

@@ -1,1 +1,86 @@
-//! session/registry.
+//! Open sessions: counted while they last, and ended exactly once, with a record, whatever ends them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use qanat_plan::{Level, Protocol};
+
+use crate::error::{SessionError, Status};
+use crate::gateway::shared::Worker;
+use crate::log::{access, error};
+use crate::session::Session;
+
+/// A session that is open. Dropping it ends the session and writes its record.
+pub struct Open {
+    /// The session.
+    pub session: Session,
+    worker: Arc<Worker>,
+    descriptors: u64,
+    /// The count of the server that it has settled on.
+    server: Option<Arc<AtomicU64>>,
+}
+
+impl Open {
+    /// Opens a session that holds `descriptors` of its worker's connections.
+    pub fn begin(worker: Arc<Worker>, session: Session, descriptors: u64) -> Self {
+        worker.take(descriptors);
+        worker.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        worker.shared.counters.open.fetch_add(1, Ordering::Relaxed);
+        let open = Self { session, worker, descriptors, server: None };
+        open.note_connected();
+        open
+    }
+
+    /// Counts the session for the server that it is now matched to.
+    pub fn settle(&mut self) {
+        let count = Arc::clone(&self.session.server.sessions);
+        count.fetch_add(1, Ordering::Relaxed);
+        if let Some(previous) = self.server.replace(count) {
+            previous.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes how the session ended, and says so in the error log.
+    pub fn end(mut self, outcome: Result<(), SessionError>) {
+        self.session.status = match outcome {
+            Ok(()) => Status::Ok as u16,
+            Err(why) => {
+                error::session_error(&self.session, &why);
+                why.status as u16
+            }
+        };
+    }
+
+    fn note_connected(&self) {
+        let session = &self.session;
+        if session.error_log().admits(Level::Info) {
+            let datagrams = if session.protocol() == Protocol::Udp { "udp " } else { "" };
+            let local = session.local.as_ref().unwrap_or(&session.listener.address);
+            let line = format!("*{} {datagrams}client {} connected to {local}", session.id, session.client);
+            session.error_log().write(Level::Info, &line);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let session = &mut self.session;
+        if session.status == 0 {
+            // The gateway stopped: nobody failed.
+            session.status = Status::Ok as u16;
+        }
+        if let Some(attempt) = session.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+            attempt.ended = Some(attempt.started.elapsed());
+        }
+        access::record(session);
+        let counters = &self.worker.shared.counters;
+        if session.status != Status::Ok as u16 {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(server) = &self.server {
+            server.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.worker.give_back(self.descriptors);
+        counters.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,1 +1,79 @@
-//! session/run.
+//! The life of a connection: every stage, in order. What a stage does is in the module of its name.
+
+use std::sync::Arc;
+
+use crate::error::{SessionError, Source, Status};
+use crate::plan::Content;
+use crate::session::Session;
+use crate::session::registry::Open;
+use crate::stream::{Socket, Stream};
+use crate::{access, connect, content, mesh, preface, preread, relay, tls};
+
+/// Runs a session to its end. Its record is written whatever happens, also when this future is dropped.
+pub async fn run(mut open: Open, socket: Socket) {
+    let outcome = serve(&mut open, socket).await;
+    open.end(outcome);
+}
+
+async fn serve(open: &mut Open, socket: Socket) -> Result<(), SessionError> {
+    // Rare stages are boxed: a session should not carry the memory of what it does not do.
+    let session = &mut open.session;
+    if session.listener.spec.proxy_protocol {
+        Box::pin(preface::read(session, &socket)).await?;
+    }
+    mesh::read_destination(session, &socket);
+    set_variables(session);
+    mesh::select_server(session);
+    access::check(session)?;
+    let mut client = if session.listener.spec.tls {
+        Box::pin(handshake(session, socket)).await?
+    } else {
+        Stream::Plain(socket)
+    };
+    let mut early = Vec::new();
+    if session.server.spec.preread.tls {
+        early = Box::pin(preread::run(session, &mut client)).await?;
+    }
+    open.settle();
+    let session = &mut open.session;
+    let server = Arc::clone(&session.server);
+    match &server.content {
+        Content::Proxy(proxy) => {
+            let (mut peer, _picked) = connect::any(session, proxy).await?;
+            relay::tcp::run(session, &mut client, early, &mut peer, proxy).await
+        }
+        Content::Return(text) => Box::pin(content::send(session, client, text)).await,
+        Content::None => Err(content::none(&client)),
+    }
+}
+
+/// Evaluates the `set`s of the server.
+pub fn set_variables(session: &mut Session) {
+    if session.server.set.is_empty() {
+        return;
+    }
+    let server = Arc::clone(&session.server);
+    for (name, template) in &server.set {
+        let mut value = Vec::new();
+        template.render(session, &mut value);
+        session.values.set(name, value);
+    }
+}
+
+/// TLS with the client. The name in its hello overrides the choice of the server, if the listener knows it.
+async fn handshake(session: &mut Session, socket: Socket) -> Result<Stream, SessionError> {
+    session.action = "SSL handshaking";
+    let Some(settings) = &session.server.spec.tls else {
+        return Err(SessionError::silent(Status::Internal, Source::Gateway));
+    };
+    let timeout = std::time::Duration::from_millis(settings.handshake_timeout_ms);
+    let accepted = tls::accept(socket, timeout, |hello| {
+        if let Some(name) = hello.server_name() {
+            session.switch_server(name);
+        }
+        session.server.tls.clone()
+    });
+    let (stream, info) = accepted.await?;
+    session.facts_mut().tls = Some(info);
+    Ok(Stream::Client(Box::new(stream)))
+}

@@ -1,0 +1,123 @@
+//! The sockets of a gateway: which listeners are bound, and what a change does to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use qanat_plan as spec;
+
+use crate::error::{ApplyError, describe};
+use crate::listener::{Bound, Share};
+use crate::plan::Plan;
+
+/// Bound listeners by id. Listeners that use their parent's socket are not among them.
+#[derive(Default)]
+pub struct Sockets {
+    bound: HashMap<Arc<str>, Bound>,
+}
+
+/// A prepared change of sockets. Dropping it closes what it bound.
+#[derive(Default)]
+pub struct Step {
+    opened: Vec<Opened>,
+    /// Listeners whose sockets close.
+    closed: Vec<Arc<str>>,
+    retuned: Vec<Arc<spec::Listener>>,
+}
+
+struct Opened {
+    bound: Bound,
+    shares: Vec<Share>,
+    /// It begins to listen once the sockets that it replaces are closed.
+    late: bool,
+}
+
+/// What one worker has to do for a change, in this order.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// Listeners to close.
+    pub close: Vec<Arc<str>>,
+    /// Listeners to open.
+    pub open: Vec<(Arc<str>, Share)>,
+}
+
+impl Sockets {
+    /// Binds what `change` needs; `next` is the plan that it leads to.
+    ///
+    /// # Errors
+    /// [`ApplyError::Listen`] names the listener that cannot be bound; nothing stays bound.
+    pub fn prepare(&self, next: &Plan, change: &spec::ChangeSet, workers: usize) -> Result<Step, ApplyError> {
+        let mut step = Step::default();
+        let mut wanted = Vec::new();
+        for listener in &change.put.listeners {
+            let Some(linked) = next.listeners.get(listener.id.as_str()) else { continue };
+            let spec = Arc::clone(&linked.spec);
+            match (self.bound.get(listener.id.as_str()), spec.parent.is_none()) {
+                (None, true) => wanted.push(spec),
+                (Some(bound), true) if bound.must_rebind(&spec) => {
+                    step.closed.push(spec.id.as_str().into());
+                    wanted.push(spec);
+                }
+                (Some(_), true) => step.retuned.push(spec),
+                (Some(_), false) => step.closed.push(spec.id.as_str().into()),
+                (None, false) => {}
+            }
+        }
+        let removed = change.remove.listeners.iter().filter(|id| self.bound.contains_key(id.as_str()));
+        step.closed.extend(removed.map(|id| id.as_str().into()));
+        for spec in wanted {
+            let opened = self.open(&step.closed, &spec, workers);
+            step.opened.push(
+                opened.map_err(|source| ApplyError::Listen { listener: spec.id.clone(), source })?,
+            );
+        }
+        Ok(step)
+    }
+
+    fn open(&self, closing: &[Arc<str>], spec: &spec::Listener, workers: usize) -> std::io::Result<Opened> {
+        let closing = closing.iter().filter_map(|id| self.bound.get(id));
+        let rivals: Vec<&Bound> = closing.filter(|bound| bound.is_rival(spec)).collect();
+        let bound = Bound::bind(spec, workers, &rivals)?;
+        let shares = (0..workers).map(|worker| bound.share(worker)).collect::<Result<_, _>>()?;
+        Ok(Opened { bound, shares, late: !rivals.is_empty() })
+    }
+
+    /// Makes a prepared change: returns the orders for each worker, and complaints for the log.
+    ///
+    /// The sockets of closed listeners refuse from now on; they are gone once the workers have followed the orders.
+    pub fn commit(&mut self, step: Step, workers: usize) -> (Vec<Orders>, Vec<String>) {
+        let mut orders: Vec<Orders> = Vec::new();
+        orders.resize_with(workers, || Orders { close: step.closed.clone(), ..Orders::default() });
+        let mut complaints = Vec::new();
+        for id in &step.closed {
+            if let Some(bound) = self.bound.remove(id) {
+                bound.refuse();
+            }
+        }
+        for spec in &step.retuned {
+            let Some(bound) = self.bound.get_mut(spec.id.as_str()) else { continue };
+            if let Err(error) = bound.retune(spec) {
+                complaints.push(format!("changing options of {} failed ({})", spec.id, describe(&error)));
+            }
+            complaints.append(&mut bound.warnings);
+        }
+        for mut opened in step.opened {
+            let id: Arc<str> = opened.bound.spec.id.as_str().into();
+            if let Err(error) = if opened.late { opened.bound.listen() } else { Ok(()) } {
+                complaints.push(format!("listen() to {id} failed ({})", describe(&error)));
+            }
+            complaints.append(&mut opened.bound.warnings);
+            for (orders, share) in orders.iter_mut().zip(opened.shares) {
+                orders.open.push((Arc::clone(&id), share));
+            }
+            self.bound.insert(id, opened.bound);
+        }
+        (orders, complaints)
+    }
+
+    /// Closes everything: refuses new connections at once, and returns the orders for each worker.
+    pub fn close_all(&mut self, workers: usize) -> Vec<Orders> {
+        let closed = self.bound.keys().cloned().collect();
+        let step = Step { closed, ..Step::default() };
+        self.commit(step, workers).0
+    }
+}

@@ -1,0 +1,137 @@
+//! A worker: a thread with an event loop of its own, which accepts from all listeners and runs its sessions to the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use qanat_plan::Level;
+use tokio::sync::{mpsc, watch};
+use tokio::task;
+
+use crate::accept::{self, Acceptor};
+use crate::error::describe;
+use crate::gateway::shared::{Shared, Worker};
+use crate::gateway::sockets::Orders;
+use crate::listener::Share;
+
+/// Orders that may wait for a worker. Changes are made one at a time, so one is the rule.
+const QUEUE: usize = 16;
+/// How long a closing UDP listener may take to let go of its socket.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Orders for a worker, and where it answers with its index once it has followed them.
+pub struct Command {
+    /// What to do.
+    pub orders: Orders,
+    /// Where to answer.
+    pub done: SyncSender<usize>,
+}
+
+/// The gateway's end of a worker.
+pub struct Thread {
+    /// What the thread shares with its sessions.
+    pub worker: Arc<Worker>,
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Thread {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// If the system gives it no thread or no event loop.
+    pub fn start(index: usize, shared: Arc<Shared>) -> io::Result<Self> {
+        let worker = Arc::new(Worker::new(index, shared));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (commands, received) = mpsc::channel(QUEUE);
+        let name = format!("qanat-worker-{index}");
+        let local = Arc::clone(&worker);
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            runtime.block_on(obey(local, received));
+            // Ends all sessions; each writes its record as it is dropped.
+            runtime.shutdown_timeout(Duration::ZERO);
+        })?;
+        Ok(Self { worker, commands, thread })
+    }
+
+    /// Hands over a command; false if the worker is gone or does not take any.
+    pub fn send(&self, command: Command) -> bool {
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// Ends the worker with all of its sessions once the returned handle is joined.
+    pub fn end(self) -> JoinHandle<()> {
+        self.thread
+    }
+}
+
+/// What serves a listener on this worker.
+enum Serving {
+    Streams(task::JoinHandle<()>),
+    Datagrams(watch::Sender<bool>, task::JoinHandle<()>),
+}
+
+/// Follows commands until there is nobody left to give them.
+async fn obey(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
+    let mut listeners: HashMap<Arc<str>, Serving> = HashMap::new();
+    while let Some(Command { orders, done }) = commands.recv().await {
+        for id in orders.close {
+            if let Some(serving) = listeners.remove(&id) {
+                serving.close().await;
+            }
+        }
+        for (id, share) in orders.open {
+            match Serving::open(&worker, &id, share) {
+                Ok(serving) => drop(listeners.insert(id, serving)),
+                Err(error) => {
+                    let log = &worker.shared.plan.load().settings.error_log;
+                    log.write(Level::Alert, &format!("epoll_ctl() for {id} failed ({})", describe(&error)));
+                }
+            }
+        }
+        let _nobody_waits = done.try_send(worker.index);
+    }
+}
+
+impl Serving {
+    fn open(worker: &Arc<Worker>, id: &Arc<str>, share: Share) -> io::Result<Self> {
+        let (worker, id) = (Arc::clone(worker), Arc::clone(id));
+        Ok(match share {
+            Share::Tcp(socket) => {
+                let acceptor = Acceptor::Tcp(tokio::net::TcpListener::from_std(socket)?);
+                Self::Streams(tokio::spawn(accept::run(worker, id, acceptor)))
+            }
+            Share::Unix(socket) => {
+                let acceptor = Acceptor::Unix(tokio::net::UnixListener::from_std(socket)?);
+                Self::Streams(tokio::spawn(accept::run(worker, id, acceptor)))
+            }
+            Share::Udp(socket) => {
+                let (close, closed) = watch::channel(false);
+                Self::Datagrams(close, tokio::spawn(serve_udp(worker, id, socket, closed)))
+            }
+        })
+    }
+
+    /// Returns when the socket is closed.
+    async fn close(self) {
+        match self {
+            Self::Streams(task) => {
+                task.abort();
+                // Cancelled is what it should be.
+                drop(task.await);
+            }
+            Self::Datagrams(close, task) => {
+                close.send_replace(true);
+                drop(tokio::time::timeout(CLOSE_TIMEOUT, task).await);
+            }
+        }
+    }
+}
+
+async fn serve_udp(_: Arc<Worker>, _: Arc<str>, socket: std::net::UdpSocket, mut closed: watch::Receiver<bool>) {
+    drop(closed.changed().await);
+    drop(socket);
+}

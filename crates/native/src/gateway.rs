@@ -1,0 +1,90 @@
+//! `Gateway`: the handle by which `control` rules the data plane.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use qanat_core::gateway;
+use qanat_plan::{ChangeSet, Level, Options};
+
+use crate::errors;
+
+/// A running data plane: worker threads that serve the current plan.
+#[pyclass(frozen, module = "qanat._native")]
+pub(crate) struct Gateway {
+    gateway: gateway::Gateway,
+}
+
+#[pymethods]
+impl Gateway {
+    #[new]
+    fn new(py: Python<'_>, options: &[u8]) -> PyResult<Self> {
+        let options = Options::decode(options).map_err(|error| errors::undecodable(&error))?;
+        let gateway = py.detach(|| gateway::Gateway::new(&options))?;
+        Ok(Self { gateway })
+    }
+
+    /// Validate and link a change set and bind its new sockets; nothing is visible yet. Return a ticket.
+    fn prepare(&self, py: Python<'_>, change_set: &[u8]) -> PyResult<u64> {
+        let change = ChangeSet::decode(change_set).map_err(|error| errors::undecodable(&error))?;
+        py.detach(|| self.gateway.prepare(&change)).map_err(errors::translate)
+    }
+
+    /// Make a prepared change live on every worker before returning.
+    fn commit(&self, py: Python<'_>, ticket: u64) -> PyResult<()> {
+        py.detach(|| self.gateway.commit(ticket)).map_err(errors::translate)
+    }
+
+    /// Drop a prepared change and close the sockets it bound.
+    fn abort(&self, py: Python<'_>, ticket: u64) -> PyResult<()> {
+        py.detach(|| self.gateway.abort(ticket)).map_err(errors::translate)
+    }
+
+    /// Read state as MessagePack.
+    fn snapshot<'py>(&self, py: Python<'py>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let state = py.detach(|| self.gateway.snapshot(what));
+        let state =
+            state.ok_or_else(|| PyValueError::new_err(format!("no snapshot is called \"{what}\"")))?;
+        Ok(PyBytes::new(py, &state))
+    }
+
+    /// Write a line to the main error log, if its level admits it.
+    fn log(&self, level: &str, message: &str) -> PyResult<()> {
+        self.gateway.log(level_of(level)?, message);
+        Ok(())
+    }
+
+    /// Open every log file anew (after rotation).
+    fn reopen_logs(&self, py: Python<'_>) {
+        py.detach(|| self.gateway.reopen_logs());
+    }
+
+    /// Close all listening sockets; sessions go on.
+    fn drain(&self, py: Python<'_>) {
+        py.detach(|| self.gateway.drain());
+    }
+
+    /// Count the sessions that are open.
+    fn sessions(&self) -> u64 {
+        self.gateway.sessions()
+    }
+
+    /// End every session, stop the workers, write out the logs.
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| self.gateway.stop());
+    }
+}
+
+fn level_of(name: &str) -> PyResult<Level> {
+    Ok(match name {
+        "debug" => Level::Debug,
+        "info" => Level::Info,
+        "notice" => Level::Notice,
+        "warn" => Level::Warn,
+        "error" => Level::Error,
+        "crit" => Level::Crit,
+        "alert" => Level::Alert,
+        "emerg" => Level::Emerg,
+        _ => return Err(PyValueError::new_err(format!("no log level is called \"{name}\""))),
+    })
+}

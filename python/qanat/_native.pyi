@@ -2,6 +2,8 @@
 
 from typing import final
 
+__all__ = ["Gateway", "ListenError", "PlanError", "check", "variable_names"]
+
 class PlanError(ValueError):
     """A change set that cannot be run. `args` is `(kind, id, field, message, origin)`, all `str`.
 

@@ -14,6 +14,7 @@ from qanat.cli.lifecycle import Lifecycle
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused
 from qanat.control.gateway import LiveGateway
+from qanat.control.state import FileAccess
 from qanat.store.base import StoreError
 from qanat.store.sqlite import SqliteStore
 
@@ -73,7 +74,7 @@ async def _open(start: Start, engine: Engine) -> tuple[LiveGateway, ControlApi]:
     """Bind and load everything, or nothing."""
     process = start.loaded.compiled.process
     store = await SqliteStore.open(process.state_dir, process.node_name)
-    gateway = LiveGateway(engine, store)
+    gateway = LiveGateway(engine, store, FileAccess(start.source.paths))
     api = ControlApi(gateway)
     try:
         bound = api.bind(process.control)

@@ -1,72 +1,24 @@
 //! TLS with clients and with peers.
+//!
+//! Everything costly happens when a plan is linked: keys are parsed, settings become rustls configurations, and equal
+//! settings share one. A session then only [`accept`]s, or [`PeerTls::connect`]s.
 
-use std::sync::Arc;
+mod accept;
+mod certificate;
+mod context;
+mod info;
+mod peer;
+mod resumption;
+mod server;
+mod suites;
+mod verify;
 
-use qanat_plan as spec;
+pub use accept::accept;
+pub use certificate::{Certificates, CertifiedKey};
+pub use context::TlsContext;
+pub use info::TlsInfo;
+pub use peer::PeerTls;
+pub use server::ServerTls;
 
-/// Tickets and caches that all TLS settings of a gateway share.
-pub struct TlsContext {}
-
-impl TlsContext {
-    /// A fresh context.
-    ///
-    /// # Errors
-    /// If the system gives no random numbers.
-    pub fn new() -> Result<Self, String> {
-        Ok(Self {})
-    }
-}
-
-/// A certificate with its key, ready to sign.
-pub struct CertifiedKey {}
-
-/// Certificates of a server, in order.
-pub type Certificates = Vec<Arc<CertifiedKey>>;
-
-impl CertifiedKey {
-    /// Links a certificate.
-    ///
-    /// # Errors
-    /// What is wrong with the chain or the key.
-    pub fn link(_certificate: &spec::Certificate, _context: &TlsContext) -> Result<Self, String> {
-        Ok(Self {})
-    }
-}
-
-/// TLS settings of a virtual server, ready to accept.
-pub struct ServerTls {}
-
-impl ServerTls {
-    /// Links the settings; equal ones may share their result.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub fn link(
-        _tls: &spec::ServerTls,
-        _certificates: &Certificates,
-        _context: &TlsContext,
-    ) -> Result<Arc<Self>, String> {
-        Ok(Arc::new(Self {}))
-    }
-}
-
-/// TLS settings towards peers, ready to connect.
-pub struct PeerTls {}
-
-impl PeerTls {
-    /// Links the settings.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub fn link(
-        _tls: &spec::ProxyTls,
-        _certificates: &Certificates,
-        _context: &TlsContext,
-    ) -> Result<Arc<Self>, String> {
-        Ok(Arc::new(Self {}))
-    }
-}
-
-/// What is known of the TLS session with a client.
-#[derive(Debug, Default)]
-pub struct TlsInfo {}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! Certificates with their keys, and the choice among several.
+
+use std::sync::Arc;
+
+use qanat_plan as spec;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign;
+
+use super::TlsContext;
+
+/// A certificate with its key, ready to sign.
+#[derive(Debug)]
+pub struct CertifiedKey {
+    pub(super) key: Arc<sign::CertifiedKey>,
+}
+
+/// Certificates of a server, in order.
+pub type Certificates = Vec<Arc<CertifiedKey>>;
+
+impl CertifiedKey {
+    /// Links a certificate.
+    ///
+    /// # Errors
+    /// What is wrong with the chain or the key.
+    pub fn link(certificate: &spec::Certificate, context: &TlsContext) -> Result<Self, String> {
+        let der = PrivateKeyDer::try_from(certificate.key.clone())
+            .map_err(|reason| format!("cannot use the private key: {reason}"))?;
+        let key = context
+            .provider
+            .key_provider
+            .load_private_key(der)
+            .map_err(|error| format!("cannot use the private key: {error}"))?;
+        let leaf = certificate.chain.first().ok_or("no certificate")?;
+        if !holds_public_key(leaf, key.as_ref()) {
+            return Err("the private key does not match the certificate".to_owned());
+        }
+        let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        Ok(Self { key: Arc::new(sign::CertifiedKey::new(chain, key)) })
+    }
+}
+
+/// Looks for the encoded public key in the certificate. rustls' own check would parse the certificate, and refuse the
+/// X.509 v1 ones that `openssl x509 -req` makes and that nginx serves.
+fn holds_public_key(leaf: &[u8], key: &dyn sign::SigningKey) -> bool {
+    key.public_key().is_none_or(|public| leaf.windows(public.len()).any(|part| part == public.as_ref()))
+}
+
+/// The first certificate whose key can sign with an algorithm that the client accepts.
+#[derive(Debug)]
+pub(super) struct CertificateChoice {
+    pub(super) certificates: Certificates,
+}
+
+impl ResolvesServerCert for CertificateChoice {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<sign::CertifiedKey>> {
+        let schemes = hello.signature_schemes();
+        let suits = |certified: &&Arc<CertifiedKey>| certified.key.key.choose_scheme(schemes).is_some();
+        // With none that suits, rustls finds the same with the first one, and sends the alert for it.
+        let chosen = self.certificates.iter().find(suits).or_else(|| self.certificates.first())?;
+        Some(Arc::clone(&chosen.key))
+    }
+}

@@ -1,0 +1,148 @@
+//! TLS towards peers: from `proxy_ssl_*` to a rustls configuration, and the handshake.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use qanat_plan as spec;
+use qanat_plan::Level;
+use rustls::client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::SingleCertAndKey;
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsConnector, client};
+
+use super::verify::AcceptAny;
+use super::{Certificates, TlsContext, suites};
+use crate::error::{SessionError, Source, Status};
+
+/// Sessions that one configuration remembers, over all names.
+const SESSIONS: usize = 1024;
+
+/// TLS settings towards peers, ready to connect.
+pub struct PeerTls {
+    pub(super) connector: TlsConnector,
+    /// `proxy_ssl_verify`.
+    verify: bool,
+    certificates: Certificates,
+}
+
+impl PeerTls {
+    /// Links the settings; equal ones may share their result, and with it the sessions that can be resumed.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn link(
+        tls: &spec::ProxyTls,
+        certificates: &Certificates,
+        context: &TlsContext,
+    ) -> Result<Arc<Self>, String> {
+        // All but `name`, which is a matter of each connection.
+        let peer = (tls.server_name, tls.verify, &tls.trusted, &tls.certificate, tls.session_reuse);
+        let key = rmp_serde::to_vec(&(peer, &tls.protocols, &tls.ciphers, &tls.alpn))
+            .map_err(|error| error.to_string())?;
+        let fits = |present: &Self| {
+            present.certificates.len() == certificates.len()
+                && present.certificates.iter().zip(certificates).all(|(one, other)| Arc::ptr_eq(one, other))
+        };
+        context.peers.get_or_link(&key, fits, || {
+            let config = configure(tls, certificates, context)?;
+            Ok(Self {
+                connector: TlsConnector::from(Arc::new(config)),
+                verify: tls.verify,
+                certificates: certificates.clone(),
+            })
+        })
+    }
+
+    /// Performs the handshake with a peer that should be `name`: a host name or an IP address.
+    ///
+    /// It has no timeout of its own: `proxy_connect_timeout` covers it. Not cancel safe.
+    ///
+    /// # Errors
+    /// With status 502 when the handshake or the verification fails.
+    pub async fn connect<S>(&self, stream: S, name: &str) -> Result<client::TlsStream<S>, SessionError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let server_name = match ServerName::try_from(name) {
+            Ok(valid) => valid.to_owned(),
+            Err(_) if self.verify => return Err(mismatch(name)),
+            // An address is never sent as SNI, and nobody compares it.
+            Err(_) => ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        };
+        self.connector.connect(server_name, stream).await.map_err(|error| describe(error, name))
+    }
+}
+
+fn configure(
+    tls: &spec::ProxyTls,
+    certificates: &Certificates,
+    context: &TlsContext,
+) -> Result<ClientConfig, String> {
+    let provider = suites::restrict(&context.provider, &tls.protocols, &tls.ciphers);
+    let verifier = verifier(tls, &provider)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&suites::versions(&tls.protocols))
+        .map_err(|error| format!("no cipher suite is left for the protocols: {error}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match certificates.first() {
+        None => builder.with_no_client_auth(),
+        Some(certified) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&certified.key))))
+        }
+    };
+    config.enable_sni = tls.server_name;
+    config.alpn_protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.resumption =
+        if tls.session_reuse { Resumption::in_memory_sessions(SESSIONS) } else { Resumption::disabled() };
+    Ok(config)
+}
+
+fn verifier(
+    tls: &spec::ProxyTls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    if !tls.verify {
+        let algorithms = provider.signature_verification_algorithms;
+        return Ok(Arc::new(AcceptAny { algorithms }));
+    }
+    let mut roots = RootCertStore::empty();
+    for der in &tls.trusted {
+        roots
+            .add(CertificateDer::from(der.as_slice()))
+            .map_err(|error| format!("cannot use a trusted certificate: {error}"))?;
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    match verifier {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => Err(format!("no trusted certificate to verify with: {error}")),
+    }
+}
+
+fn describe(error: io::Error, name: &str) -> SessionError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => mismatch(name),
+        Some(Error::InvalidCertificate(reason)) => {
+            failure(format!("upstream TLS certificate verify error: ({reason})"))
+        }
+        Some(reason) => failure(format!("TLS handshake with upstream failed ({reason})")),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            failure("peer closed connection in TLS handshake")
+        }
+        None => failure("TLS handshake with upstream failed").because(error),
+    }
+}
+
+fn mismatch(name: &str) -> SessionError {
+    failure(format!("upstream TLS certificate does not match \"{name}\""))
+}
+
+fn failure(message: impl Into<String>) -> SessionError {
+    SessionError::new(Status::BadGateway, Source::Peer, Level::Error, message)
+}

@@ -1,8 +1,8 @@
-"""The embedded store: one SQLite file in the state directory, on disk before a change is answered.
+"""The embedded store: an SQLite file in the state directory, written before a change is answered.
 
-WAL with synchronous=FULL: a committed transaction survives a crash of the machine. One thread of its
-own does all the work, so the event loop never waits for the disk. A lock file keeps a second gateway
-out.
+WAL with synchronous=FULL: a committed transaction survives a crash of the machine. One thread of
+its own does all the work: the event loop never waits for the disk. A lock file keeps a second
+gateway out.
 """
 
 from __future__ import annotations

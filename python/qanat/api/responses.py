@@ -1,0 +1,25 @@
+"""How routes answer: records as JSON, and the same records in the API's description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+
+def as_json(record: msgspec.Struct) -> Response:
+    """Answer with a record."""
+    return Response(msgspec.json.encode(record), media_type="application/json")
+
+
+def describe(name: str, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of a route: a record type by name, and errors by status."""
+    described: dict[int | str, dict[str, Any]] = {200: _described("The record.", name)}
+    described |= {status: _described("Refused.", "ErrorView") for status in (401, 403, *errors)}
+    return described
+
+
+def _described(text: str, name: str) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    return {"description": text, "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,89 @@
+"""Why a change was refused. A refusal leaves gateway, store and plan as they were."""
+
+from __future__ import annotations
+
+import os
+
+
+class ChangeRefused(Exception):  # noqa: N818 - reads as what happened to the change
+    """Base of all refusals of this package; `str()` is a sentence for the caller."""
+
+    code = "refused"
+
+
+class InvalidRequest(ChangeRefused):
+    """A field of the request cannot be used; `field` names it."""
+
+    code = "invalid_request"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ServerExists(ChangeRefused):
+    """The listener has a server of this name."""
+
+    code = "exists"
+
+    def __init__(self, listener: str, name: str) -> None:
+        super().__init__(f'listener "{listener}" has a server named "{name}"')
+
+
+class ServerNotFound(ChangeRefused):
+    """The listener, or the name on it, does not exist."""
+
+    code = "not_found"
+
+    def __init__(self, listener: str, name: str) -> None:
+        super().__init__(f'listener "{listener}" has no server named "{name}"')
+
+
+class ServerIsStatic(ChangeRefused):
+    """Only servers that were added over the API can be removed over it."""
+
+    code = "static"
+
+    def __init__(self, server: str) -> None:
+        super().__init__(f'server "{server}" stands in the configuration file')
+
+
+class PlanRefused(ChangeRefused):
+    """The data plane cannot run the change."""
+
+    code = "plan"
+
+    def __init__(self, kind: str, ident: str, field: str, reason: str, origin: str) -> None:
+        place = f" ({origin})" if origin else ""
+        at = f".{field}" if field else ""
+        super().__init__(f"{reason}: {kind} {ident}{at}{place}")
+        self.kind = kind
+        self.ident = ident
+        self.field = field
+        self.reason = reason
+        self.origin = origin
+
+
+class ListenRefused(ChangeRefused):
+    """A listener that cannot be bound."""
+
+    code = "listen"
+
+    def __init__(self, listener: str, number: int, reason: str = "") -> None:
+        address = listener.partition(":")[2]
+        self.reason = reason or os.strerror(number)
+        super().__init__(f"bind() to {address} failed ({number}: {self.reason})")
+        self.listener = listener
+        self.errno = number
+
+
+class Busy(ChangeRefused):
+    """Too many changes wait already."""
+
+    code = "busy"
+
+
+class DeadlineExceeded(ChangeRefused):
+    """The change was not finished in time; the message says whether it may still be."""
+
+    code = "deadline"

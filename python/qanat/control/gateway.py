@@ -1,0 +1,263 @@
+"""The live gateway: every change of configuration, from wherever it comes, goes through here.
+
+A change is validated, compiled, prepared by the engine, stored, made live, and only then answered.
+Whatever fails on the way leaves everything as it was. Changes are made one at a time; reading never
+waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from qanat.compiler.plan import ChangeSet
+from qanat.config.errors import ConfigError, Problem
+from qanat.control.errors import ListenRefused, PlanRefused
+from qanat.control.index import KINDS, PlanIndex, diff
+from qanat.control.rebuild import rebuild, records_of
+from qanat.control.state import FileAccess, Key, State, Step, references
+from qanat.control.turns import Limits, Turn, Turns
+from qanat.control.views import (
+    ServerView,
+    SkippedView,
+    StatusView,
+    server_view,
+    server_views,
+    status_view,
+)
+from qanat.control.virtual_servers import adding, removing
+from qanat.store.base import Change, DeleteServer, PutServer, Store, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qanat.compiler.compile import Compiled
+    from qanat.compiler.virtual_server import VirtualServerRequest
+    from qanat.control.engine import Engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A change that is stored and live: the revision that it made, and the id of the server."""
+
+    revision: int
+    server: str
+
+
+class LiveGateway:
+    """A data plane, its store, and the state that both hold."""
+
+    def __init__(
+        self, engine: Engine, store: Store, files: FileAccess, limits: Limits | None = None
+    ) -> None:
+        self.engine = engine
+        self._store = store
+        self._files = files
+        self._turns = Turns(limits or Limits())
+        # Compiling may look names up and committing waits for the workers: neither on the loop.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qanat-change")
+        self._state: State | None = None
+        self._started = time.monotonic()
+
+    async def load(self, compiled: Compiled) -> None:
+        """Start serving a configuration and the stored virtual servers.
+
+        Stored servers that cannot be served are kept in the store, logged and shown by `status`.
+        Raise `PlanRefused`, `ListenRefused` or `StoreError`.
+        """
+        await self._turns.run_unbounded(lambda _: self._load(compiled))
+
+    async def reload(self, compiled: Compiled) -> None:
+        """Go over to another configuration as one change; virtual servers of the API are kept.
+
+        Raise `ConfigError`, `PlanRefused`, `ListenRefused` or `StoreError`, with nothing changed.
+        """
+        await self._turns.run_unbounded(lambda _: self._reload(compiled))
+
+    async def add_virtual_server(self, request: VirtualServerRequest) -> Done:
+        """Add a virtual server. Raise `ConfigError`, a `ChangeRefused` or `StoreError`."""
+        return await self._turns.run(lambda turn: self._change(turn, adding, request))
+
+    async def remove_virtual_server(self, address: str, server_name: str) -> Done:
+        """Remove a virtual server of the API. Raise a `ChangeRefused` or `StoreError`."""
+        return await self._turns.run(
+            lambda turn: self._change(turn, removing, address, server_name)
+        )
+
+    @property
+    def revision(self) -> int:
+        """The revision that is live."""
+        return self.state.revision
+
+    @property
+    def state(self) -> State:
+        """What is live; changed only by this class."""
+        if self._state is None:
+            raise RuntimeError("the gateway is not loaded yet")
+        return self._state
+
+    def servers(self) -> tuple[ServerView, ...]:
+        """Show all virtual servers, those of the file first."""
+        return server_views(self.state, self.engine)
+
+    def server(self, ident: str) -> ServerView | None:
+        """Show one virtual server."""
+        return server_view(self.state, self.engine, ident)
+
+    def status(self) -> StatusView:
+        """Show the gateway as a whole."""
+        uptime = time.monotonic() - self._started
+        return status_view(self.state, self.engine, pid=os.getpid(), uptime_s=uptime)
+
+    async def close(self) -> None:
+        """Let the change under way end, then release the store; the engine is left to its owner."""
+        await self._turns.run_unbounded(lambda _: self._store.close())
+        self._thread.shutdown(wait=False)
+
+    async def _change(
+        self, turn: Turn, plan: Callable[..., Step], *words: VirtualServerRequest | str
+    ) -> Done:
+        state = self.state
+        step, ticket = await self._run(self._prepare, state, plan, words)
+        revision = state.revision + 1
+        try:
+            turn.check()
+            await self._store.apply(_store_changes(step), revision)
+        except BaseException:
+            await self._abort(ticket)
+            raise
+        try:
+            await self._commit(ticket)
+        except BaseException:
+            await self._store.apply(_undo(step), revision)
+            raise
+        state.take(step)
+        state.revision = revision
+        changed = step.added or step.removed
+        return Done(revision, changed.server if changed is not None else "")
+
+    def _prepare(
+        self, state: State, plan: Callable[..., Step], words: tuple[object, ...]
+    ) -> tuple[Step, int | None]:
+        step = plan(state, *words)
+        if step.added is None and step.removed is None:
+            return step, None
+        change = ChangeSet(revision=state.revision + 1, put=step.put, remove=step.remove)
+        return step, self.engine.prepare(change)
+
+    async def _load(self, compiled: Compiled) -> None:
+        stored = await self._store.load()
+        state, ticket = await self._run(self._prepare_load, compiled, stored)
+        await self._finish(ticket, state)
+        for skipped in self.skipped():
+            where = f"{skipped.listener}/{skipped.name}"
+            self.engine.log(
+                "error", f"stored virtual server {where} is not served: {skipped.message}"
+            )
+
+    def _prepare_load(self, compiled: Compiled, stored: Stored) -> tuple[State, int]:
+        """Prepare the first plan, leaving out stored servers that the engine cannot run."""
+        excluded: dict[Key, str] = {}
+        while True:
+            state = rebuild(compiled, self._files, stored.servers, excluded)
+            state.revision = stored.revision + 1
+            change = diff(PlanIndex(), state.index, state.revision, compiled.settings)
+            try:
+                return state, self.engine.prepare(change)
+            except (PlanRefused, ListenRefused) as error:
+                blamed = _blamed(state, error)
+                if not blamed:
+                    raise
+                excluded.update(dict.fromkeys(blamed, str(error)))
+
+    async def _reload(self, compiled: Compiled) -> None:
+        state, ticket = await self._run(self._prepare_reload, self.state, compiled)
+        await self._finish(ticket, state)
+
+    def _prepare_reload(self, old: State, compiled: Compiled) -> tuple[State, int]:
+        state = rebuild(compiled, old.files, records_of(old), {})
+        lost = [skipped for key, skipped in state.skipped.items() if key in old.dynamic]
+        if lost:
+            raise ConfigError(
+                Problem(
+                    f'virtual server "{item.record.name}" of {item.record.listener}, '
+                    f"added over the API, does not fit: {item.message}"
+                )
+                for item in lost
+            )
+        state.revision = old.revision + 1
+        settings = compiled.settings if compiled.settings != old.compiled.settings else None
+        return state, self.engine.prepare(diff(old.index, state.index, state.revision, settings))
+
+    async def _finish(self, ticket: int, state: State) -> None:
+        try:
+            await self._store.apply((), state.revision)
+        except BaseException:
+            await self._abort(ticket)
+            raise
+        await self._commit(ticket)
+        self._state = state
+
+    async def _commit(self, ticket: int | None) -> None:
+        if ticket is not None:
+            await self._run(self.engine.commit, ticket)
+
+    async def _abort(self, ticket: int | None) -> None:
+        if ticket is not None:
+            await self._run(self.engine.abort, ticket)
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, function, *args)
+
+    def skipped(self) -> tuple[SkippedView, ...]:
+        """Show the stored virtual servers that cannot be served."""
+        return self.status().skipped
+
+
+def _store_changes(step: Step) -> tuple[Change, ...]:
+    changes: list[Change] = []
+    if step.unskipped is not None:
+        record = step.unskipped.record
+        changes.append(DeleteServer(record.listener, record.name))
+    if step.removed is not None:
+        changes.append(DeleteServer(*step.removed.key))
+    if step.added is not None:
+        changes.append(PutServer(step.added.stored()))
+    return tuple(changes)
+
+
+def _undo(step: Step) -> tuple[Change, ...]:
+    changes: list[Change] = []
+    if step.added is not None:
+        changes.append(DeleteServer(*step.added.key))
+    if step.removed is not None:
+        changes.append(PutServer(step.removed.stored()))
+    if step.unskipped is not None:
+        changes.append(PutServer(step.unskipped.record))
+    return tuple(changes)
+
+
+def _blamed(state: State, error: PlanRefused | ListenRefused) -> list[Key]:
+    """Find the virtual servers of the API that a refusal is about; none if the file is to blame."""
+    if isinstance(error, ListenRefused):
+        kind, ident = "listeners", error.listener
+    else:
+        kind, ident = error.kind, error.ident
+    if kind in KINDS and state.is_static(kind, ident):
+        return []
+    if kind == "listeners":
+        return list(state.members.get(ident, {}).values())
+    return [
+        key
+        for key, dynamic in state.dynamic.items()
+        if (kind == "servers" and dynamic.server == ident)
+        or (kind, ident) in references(state.index.servers[dynamic.server])
+    ]

@@ -85,7 +85,7 @@ impl Drain<'_> {
         }
         for routed in &work.routed {
             if let Err(error) = self.write_routed(routed) {
-                self.report_failure("write to", &routed.path, &error);
+                self.report_failure("write() to", &routed.path, &error);
             }
         }
         if work.routed_dropped > 0 {
@@ -103,7 +103,7 @@ impl Drain<'_> {
         lines.clear();
         self.spare = lines;
         if let Err(error) = written {
-            self.report_failure("write to", file.name(), &error);
+            self.report_failure("write() to", file.name(), &error);
         }
         if dropped > 0 {
             self.report_dropped(dropped, file.name());
@@ -129,7 +129,7 @@ impl Drain<'_> {
         for file in files {
             match Output::open(file.path.as_deref()) {
                 Ok(output) => *file.output.lock() = output,
-                Err(error) => self.report_failure("open", file.name(), &error),
+                Err(error) => self.report_failure("open()", file.name(), &error),
             }
         }
     }

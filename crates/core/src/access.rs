@@ -11,9 +11,12 @@ use crate::session::Session;
 /// 403.
 pub fn check(session: &Session) -> Result<(), SessionError> {
     match session.server.access.iter().find(|rule| rule.matches(&session.client)) {
-        Some(rule) if !rule.allow => {
-            Err(SessionError::new(Status::Forbidden, Source::Client, Level::Error, "access forbidden by rule"))
-        }
+        Some(rule) if !rule.allow => Err(SessionError::new(
+            Status::Forbidden,
+            Source::Client,
+            Level::Error,
+            "access forbidden by rule",
+        )),
         _ => Ok(()),
     }
 }

@@ -101,7 +101,9 @@ impl Gateway {
         let workers = state.threads.len();
         let (orders, complaints) = state.sockets.commit(step, workers);
         let plan = self.shared.plan.load();
-        complaints.iter().for_each(|line| plan.settings.error_log.write(Level::Warn, line));
+        for line in &complaints {
+            plan.settings.error_log.write(Level::Warn, line);
+        }
         state.order(orders)
     }
 
@@ -113,7 +115,7 @@ impl Gateway {
         self.state.lock().take_pending(ticket).map(drop)
     }
 
-    /// State as MessagePack, by name; none for an unknown name.
+    /// State as `MessagePack`, by name; none for an unknown name.
     pub fn snapshot(&self, what: &str) -> Option<Vec<u8>> {
         let workers = || self.state.lock().threads.iter().map(|t| Arc::clone(&t.worker)).collect::<Vec<_>>();
         snapshot::read(&self.shared, what, workers)

@@ -46,7 +46,8 @@ impl Bound {
     /// The system's; above all `EADDRINUSE` and `EACCES`.
     pub fn bind(spec: &spec::Listener, workers: usize, rivals: &[&Self]) -> io::Result<Self> {
         let address = Address::parse(&spec.address).ok_or(io::ErrorKind::InvalidInput)?;
-        let mut bound = Self { spec: Arc::new(spec.clone()), address, sockets: Vec::new(), warnings: Vec::new() };
+        let mut bound =
+            Self { spec: Arc::new(spec.clone()), address, sockets: Vec::new(), warnings: Vec::new() };
         let count = if bound.has_socket_per_worker() { workers } else { 1 };
         let first = match bound.open(false) {
             Err(error) if is_in_use(&error) && !rivals.is_empty() => bound.open_beside(rivals)?,
@@ -217,7 +218,10 @@ impl Bound {
             if v6 { socket.set_ip_transparent_v6(true) } else { socket.set_ip_transparent_v4(true) };
         Ok(transparent.err().map(|error| {
             let id = &self.spec.id;
-            format!("setsockopt(IP_TRANSPARENT) for {id} failed ({}), redirected datagrams are not seen", describe(&error))
+            format!(
+                "setsockopt(IP_TRANSPARENT) for {id} failed ({}), redirected datagrams are not seen",
+                describe(&error)
+            )
         }))
     }
 }

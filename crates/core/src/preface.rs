@@ -46,11 +46,14 @@ async fn read_header(session: &mut Session, socket: &Socket) -> Result<(), Sessi
     match seen.map_err(|error| ended("reading from the client failed").because(error))? {
         Seen::Enough(Ok((header, consumed))) => {
             session.facts_mut().proxy_header = Some(header);
-            take(socket, consumed).await.map_err(|error| ended("reading from the client failed").because(error))
+            take(socket, consumed)
+                .await
+                .map_err(|error| ended("reading from the client failed").because(error))
         }
         Seen::Enough(Err(text)) => {
             // The line that is logged names the action by itself.
-            let text = text.strip_suffix(ACTION).and_then(|text| text.strip_suffix(" while ")).unwrap_or(&text);
+            let text =
+                text.strip_suffix(ACTION).and_then(|text| text.strip_suffix(" while ")).unwrap_or(&text);
             Err(bad(Level::Error, text))
         }
         Seen::Full => Err(bad(Level::Error, "header is too large")),

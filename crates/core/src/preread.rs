@@ -28,6 +28,13 @@ pub enum Seen<T> {
     Ended,
 }
 
+/// What a client begins with.
+#[derive(Debug)]
+enum Opening {
+    Hello(PrereadHello),
+    Other,
+}
+
 /// Waits for the `ClientHello`, notes it, and switches the server by its name. Returns what had to be taken from the
 /// stream for it; a plain socket keeps all.
 ///
@@ -47,7 +54,7 @@ pub async fn run(session: &mut Session, client: &mut Stream) -> Result<Vec<u8>, 
     let silent = || SessionError::silent(Status::Ok, Source::Client);
     let seen = timeout(wait, looking).await.map_err(|_elapsed| silent())?;
     match seen.map_err(|error| silent().because(error))? {
-        Seen::Enough(hello) => note(session, hello),
+        Seen::Enough(opening) => note(session, opening),
         Seen::Full => {
             let text = "preread buffer full";
             return Err(SessionError::new(Status::BadRequest, Source::Client, Level::Error, text));
@@ -58,20 +65,20 @@ pub async fn run(session: &mut Session, client: &mut Stream) -> Result<Vec<u8>, 
     Ok(early)
 }
 
-fn note(session: &mut Session, hello: Option<PrereadHello>) {
-    let Some(hello) = hello else { return };
+fn note(session: &mut Session, opening: Opening) {
+    let Opening::Hello(hello) = opening else { return };
     if !hello.server_name.is_empty() {
         session.switch_server(&hello.server_name);
     }
     session.facts_mut().hello = Some(hello);
 }
 
-/// The hello at the start of `bytes`; `Some(None)` if they are something else, none if more are needed.
-fn judge(bytes: &[u8]) -> Option<Option<PrereadHello>> {
+/// What `bytes` begin with; none if more are needed to say.
+fn judge(bytes: &[u8]) -> Option<Opening> {
     match client_hello::parse(bytes, &mut Vec::new()) {
         Progress::Incomplete => None,
-        Progress::NotTls | Progress::Malformed(_) => Some(None),
-        Progress::Complete(hello) => Some(Some(seen_hello(&hello))),
+        Progress::NotTls | Progress::Malformed(_) => Some(Opening::Other),
+        Progress::Complete(hello) => Some(Opening::Hello(seen_hello(&hello))),
     }
 }
 
@@ -147,14 +154,10 @@ pub async fn take(socket: &Socket, mut count: usize) -> io::Result<()> {
 }
 
 /// Reads from a stream that cannot be looked into.
-async fn read_until(
-    stream: &mut Stream,
-    limit: usize,
-    early: &mut Vec<u8>,
-) -> io::Result<Seen<Option<PrereadHello>>> {
+async fn read_until(stream: &mut Stream, limit: usize, early: &mut Vec<u8>) -> io::Result<Seen<Opening>> {
     loop {
-        if let Some(hello) = judge(early) {
-            return Ok(Seen::Enough(hello));
+        if let Some(opening) = judge(early) {
+            return Ok(Seen::Enough(opening));
         }
         if early.len() >= limit {
             return Ok(Seen::Full);

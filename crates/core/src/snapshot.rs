@@ -1,4 +1,4 @@
-//! State read at a moment, as MessagePack.
+//! State read at a moment, as `MessagePack`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,10 +81,10 @@ fn servers(shared: &Shared) -> BTreeMap<String, u64> {
 
 fn upstreams(shared: &Shared) -> Vec<Upstream> {
     let plan = shared.plan.load();
-    let read = plan.upstreams.iter().map(|(name, upstream)| Upstream {
-        name: name.to_string(),
-        peers: upstream.snapshot(),
-    });
+    let read = plan
+        .upstreams
+        .iter()
+        .map(|(name, upstream)| Upstream { name: name.to_string(), peers: upstream.snapshot() });
     read.collect()
 }
 

@@ -40,7 +40,7 @@ impl Gateway {
         py.detach(|| self.gateway.abort(ticket)).map_err(errors::translate)
     }
 
-    /// Read state as MessagePack.
+    /// Read state as `MessagePack`.
     fn snapshot<'py>(&self, py: Python<'py>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
         let state = py.detach(|| self.gateway.snapshot(what));
         let state =

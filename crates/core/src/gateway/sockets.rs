@@ -66,9 +66,8 @@ impl Sockets {
         step.closed.extend(removed.map(|id| id.as_str().into()));
         for spec in wanted {
             let opened = self.open(&step.closed, &spec, workers);
-            step.opened.push(
-                opened.map_err(|source| ApplyError::Listen { listener: spec.id.clone(), source })?,
-            );
+            step.opened
+                .push(opened.map_err(|source| ApplyError::Listen { listener: spec.id.clone(), source })?);
         }
         Ok(step)
     }

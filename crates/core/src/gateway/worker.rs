@@ -35,7 +35,7 @@ pub struct Thread {
     /// What the thread shares with its sessions.
     pub worker: Arc<Worker>,
     commands: mpsc::Sender<Command>,
-    thread: JoinHandle<()>,
+    handle: JoinHandle<()>,
 }
 
 impl Thread {
@@ -49,12 +49,12 @@ impl Thread {
         let (commands, received) = mpsc::channel(QUEUE);
         let name = format!("qanat-worker-{index}");
         let local = Arc::clone(&worker);
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let handle = std::thread::Builder::new().name(name).spawn(move || {
             runtime.block_on(obey(local, received));
             // Ends all sessions; each writes its record as it is dropped.
             runtime.shutdown_timeout(Duration::ZERO);
         })?;
-        Ok(Self { worker, commands, thread })
+        Ok(Self { worker, commands, handle })
     }
 
     /// Hands over a command; false if the worker is gone or does not take any.
@@ -64,7 +64,7 @@ impl Thread {
 
     /// Ends the worker with all of its sessions once the returned handle is joined.
     pub fn end(self) -> JoinHandle<()> {
-        self.thread
+        self.handle
     }
 }
 
@@ -131,7 +131,12 @@ impl Serving {
     }
 }
 
-async fn serve_udp(_: Arc<Worker>, _: Arc<str>, socket: std::net::UdpSocket, mut closed: watch::Receiver<bool>) {
+async fn serve_udp(
+    _: Arc<Worker>,
+    _: Arc<str>,
+    socket: std::net::UdpSocket,
+    mut closed: watch::Receiver<bool>,
+) {
     drop(closed.changed().await);
     drop(socket);
 }

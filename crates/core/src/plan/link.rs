@@ -59,23 +59,27 @@ pub fn link(present: &Plan, change: &spec::ChangeSet, context: &Context<'_>) -> 
         next.settings = Arc::new(link_settings(settings, context)?);
     }
     put_shared(&mut next, &change.put, context)?;
+    let mut left = Vec::new();
     for id in &change.remove.servers {
-        unlink_server(&mut next, id);
+        left.extend(unlink_server(&mut next, id));
     }
     let servers = change.put.servers.iter().map(|server| link_server(&next, server, context));
     let servers = servers.collect::<Result<Vec<_>, _>>()?;
     for server in &servers {
-        unlink_server(&mut next, &server.spec.id);
+        left.extend(unlink_server(&mut next, &server.spec.id));
         next.servers.insert(server.spec.id.as_str().into(), Arc::clone(server));
     }
-    for listener in &change.put.listeners {
+    // Wildcards first: the others may use their sockets.
+    let (sharing, own): (Vec<_>, Vec<_>) = change.put.listeners.iter().partition(|l| l.parent.is_some());
+    for listener in own.into_iter().chain(sharing) {
         put_listener(&mut next, listener)?;
     }
     for server in &servers {
         join_listeners(&mut next, server)?;
     }
-    remove_rest(&mut next, &change.remove);
-    check_defaults(&next, change)?;
+    remove_listeners(&mut next, &change.remove.listeners)?;
+    remove_shared(&mut next, &change.remove);
+    left.iter().try_for_each(|server| check_left(&next, server))?;
     Ok(next)
 }
 
@@ -170,8 +174,8 @@ fn certificates(plan: &Plan, ids: &[String]) -> Result<Certificates, LinkError> 
     ids.iter().map(find).collect()
 }
 
-fn link_content(plan: &Plan, content: &spec::Content, context: &Context<'_>) -> Result<Content, LinkError> {
-    match content {
+fn link_content(plan: &Plan, answer: &spec::Content, context: &Context<'_>) -> Result<Content, LinkError> {
+    match answer {
         spec::Content::None {} => Ok(Content::None),
         spec::Content::Return { text } => Ok(Content::Return(template("return", text)?)),
         spec::Content::Proxy { proxy } => link_proxy(plan, proxy, context).map(Content::Proxy),
@@ -219,6 +223,7 @@ fn put_listener(next: &mut Plan, listener: &spec::Listener) -> Result<(), ApplyE
         .get(listener.default_server.as_str())
         .cloned()
         .ok_or_else(|| fail("default_server", format!("no server \"{}\"", listener.default_server)))?;
+    leave_parent(next, &listener.id);
     if let Some(parent) = &listener.parent {
         let Some(parent) = next.listeners.get_mut(parent.as_str()) else {
             return Err(fail("parent", format!("no listener \"{parent}\"")));
@@ -256,45 +261,59 @@ fn join_listeners(next: &mut Plan, server: &Arc<Server>) -> Result<(), ApplyErro
 }
 
 /// Takes a server out of the plan and out of its listeners' names.
-fn unlink_server(next: &mut Plan, id: &str) {
-    let Some(server) = next.servers.remove(id) else { return };
+fn unlink_server(next: &mut Plan, id: &str) -> Option<Arc<Server>> {
+    let server = next.servers.remove(id)?;
     for listener in &server.spec.listeners {
         if let Some(listener) = next.listeners.get_mut(listener.as_str()) {
             let names = &mut Arc::make_mut(listener).names;
             server.spec.names.iter().for_each(|name| names.remove(name, id));
         }
     }
+    Some(server)
 }
 
-fn remove_rest(next: &mut Plan, remove: &spec::Removals) {
-    for id in &remove.listeners {
-        let Some(gone) = next.listeners.remove(id.as_str()) else { continue };
-        if let Some(parent) =
-            gone.spec.parent.as_ref().and_then(|parent| next.listeners.get_mut(parent.as_str()))
-        {
-            Arc::make_mut(parent).children.remove(&gone.address);
+fn remove_listeners(next: &mut Plan, ids: &[String]) -> Result<(), ApplyError> {
+    let mut gone = Vec::new();
+    for id in ids {
+        leave_parent(next, id);
+        gone.extend(next.listeners.remove(id.as_str()));
+    }
+    for listener in gone {
+        let orphan = listener.children.values().find_map(|child| next.listeners.get(child));
+        if let Some(orphan) = orphan.filter(|child| child.spec.parent.as_ref() == Some(&listener.spec.id)) {
+            let error = LinkError::new("parent", format!("no listener \"{}\"", listener.spec.id));
+            return Err(error.of("listeners", &orphan.spec.id, &orphan.spec.origin));
         }
     }
+    Ok(())
+}
+
+/// A listener that had its parent's socket no longer does.
+fn leave_parent(next: &mut Plan, id: &str) {
+    let Some(listener) = next.listeners.get(id).cloned() else { return };
+    let parent = listener.spec.parent.as_ref().and_then(|parent| next.listeners.get_mut(parent.as_str()));
+    if let Some(parent) = parent {
+        Arc::make_mut(parent).children.remove(&listener.address);
+    }
+}
+
+fn remove_shared(next: &mut Plan, remove: &spec::Removals) {
     remove.upstreams.iter().for_each(|name| drop(next.upstreams.remove(name.as_str())));
     remove.variables.iter().for_each(|name| drop(next.variables.remove(name.as_str())));
     remove.formats.iter().for_each(|name| drop(next.formats.remove(name.as_str())));
     remove.certificates.iter().for_each(|id| drop(next.certificates.remove(id.as_str())));
 }
 
-/// A listener whose default server was removed must have been given another one.
-fn check_defaults(next: &Plan, change: &spec::ChangeSet) -> Result<(), ApplyError> {
-    if change.remove.servers.is_empty() {
-        return Ok(());
-    }
-    for id in change.remove.servers.iter().filter(|id| !next.servers.contains_key(id.as_str())) {
-        let orphan = next.listeners.values().find(|listener| listener.spec.default_server == *id);
-        if let Some(listener) = orphan {
-            let message = format!("no server \"{id}\"");
-            return Err(LinkError::new("default_server", message).of(
-                "listeners",
-                &listener.spec.id,
-                &listener.spec.origin,
-            ));
+/// A listener whose default server went away, or was replaced by one that is elsewhere, must have another one.
+fn check_left(next: &Plan, previous: &Server) -> Result<(), ApplyError> {
+    for id in &previous.spec.listeners {
+        let Some(listener) = next.listeners.get(id.as_str()) else { continue };
+        let default = &listener.spec.default_server;
+        let present = next.servers.get(default.as_str());
+        if !present.is_some_and(|server| server.spec.listeners.contains(id)) {
+            let message = format!("no server \"{default}\"");
+            let error = LinkError::new("default_server", message);
+            return Err(error.of("listeners", id, &listener.spec.origin));
         }
     }
     Ok(())

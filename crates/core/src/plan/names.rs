@@ -121,8 +121,8 @@ pub fn captures_of(regex: &Regex, found: &fancy_regex::Captures<'_, str>) -> Cap
     names
         .filter_map(|(index, name)| Some((index, name, found.get(index)?.as_str())))
         .flat_map(|(index, name, value)| {
-            let named = name.map(|name| (name.to_ascii_lowercase().into(), value.to_owned()));
-            [Some((index.to_string().into(), value.to_owned())), named].into_iter().flatten()
+            let by_name = name.map(|name| (name.to_ascii_lowercase().into(), value.to_owned()));
+            [Some((index.to_string().into(), value.to_owned())), by_name].into_iter().flatten()
         })
         .collect()
 }

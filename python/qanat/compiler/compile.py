@@ -3,6 +3,8 @@ reported at once."""
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ from qanat.compiler.variables import check_used, read_map
 from qanat.config.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from qanat.config.paths import Paths
     from qanat.config.tree import Directive, Tree
@@ -69,9 +71,15 @@ def compile_config(
     `control` is the tree of the file that `control_file` finds; `error_log` is the default log
     (`-e`).
     """
-    compilation = Compilation(World(paths, resolve=resolve))
+    with _no_collection():
+        return _compile(Compilation(World(paths, resolve=resolve)), tree, control, error_log)
+
+
+def _compile(
+    compilation: Compilation, tree: Tree, control: Tree | None, error_log: str | None
+) -> Compiled:
     main = read_main(compilation, tree)
-    process_level = Level(main.values, read_control_names(compilation, control))
+    process_level = read_control_names(compilation, control).inside(main.values)
     endpoints = control_endpoints(compilation, tree, control)
     logs = error_logs(compilation, main, error_log)
     stream = _read_stream(compilation, _only_stream(compilation, tree))
@@ -87,6 +95,18 @@ def compile_config(
         defaults=stream.level,
         upstream_names=stream.upstream_names,
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    # Many objects are made and none becomes garbage: the collector would only visit them.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _only_stream(compilation: Compilation, tree: Tree) -> Directive | None:

@@ -3,13 +3,13 @@ directories."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qanat.compiler.compilation import Compilation, Refused
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from qanat.config.tree import Directive
 
 
@@ -22,24 +22,29 @@ def pem_source(compilation: Compilation, directive: Directive) -> str:
         kind = "variables" if "$" in text else f'"{text.partition(":")[0]}:"'
         message = f'{kind} in "{directive.name}" are not supported by this version of qanat'
         raise Refused(message)
-    return _permitted(compilation, directive, compilation.world.paths.conf.parent / text)
+    return _permitted(compilation, directive, _absolute(compilation.world.paths.conf.parent, text))
 
 
 def log_path(compilation: Compilation, directive: Directive, text: str) -> str:
     """Make the path of a log absolute, from the prefix."""
     if "$" in text and not compilation.allow_files:
         raise Refused(f'variables in the path of "{directive.name}" are not permitted here')
-    return _permitted(compilation, directive, compilation.world.paths.prefix / text)
+    return _permitted(compilation, directive, _absolute(compilation.world.paths.prefix, text))
 
 
-def _permitted(compilation: Compilation, directive: Directive, path: Path) -> str:
+@lru_cache(maxsize=4096)
+def _absolute(base: Path, text: str) -> str:
+    return str(base / text)
+
+
+def _permitted(compilation: Compilation, directive: Directive, path: str) -> str:
     if compilation.allow_files:
-        return str(path)
+        return path
     paths = compilation.world.paths
-    real = path.resolve()
+    real = Path(path).resolve()
     for directory in (paths.conf.parent, paths.prefix):
         if real.is_relative_to(directory.resolve()):
-            return str(path)
+            return path
     raise Refused(
         f'"{directive.name}" may only name files below "{paths.conf.parent}" '
         f'or "{paths.prefix}" here'

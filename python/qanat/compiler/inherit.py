@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.units import (
@@ -55,28 +55,24 @@ AnySetting = Setting[object] | ListSetting[object]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What one level says, over what the level around it says."""
+    """What holds at one level: its own values over those of the level around it."""
 
-    values: Mapping[str, object] = field(default_factory=dict)
-    outer: Level | None = None
+    # The type of each value is that of the setting of its name, which Python's types cannot say.
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def inside(self, values: Mapping[str, object]) -> Level:
+        """Make the level inside this one that says `values` itself."""
+        return Level({**self.values, **values})
 
     def get(self, setting: Setting[T]) -> T:
-        """Look a setting up: this level, the one around it, the default."""
-        level: Level | None = self
-        while level is not None:
-            if setting.name in level.values:
-                return cast("T", level.values[setting.name])
-            level = level.outer
-        return setting.default
+        """Look a setting up, or take its default."""
+        value: T = self.values.get(setting.name, setting.default)
+        return value
 
     def items(self, setting: ListSetting[T]) -> tuple[T, ...] | None:
-        """Look a list up: the innermost level that has any of it; None if no level has."""
-        level: Level | None = self
-        while level is not None:
-            if setting.name in level.values:
-                return tuple(cast("list[T]", level.values[setting.name]))
-            level = level.outer
-        return None
+        """Look a list up; None if neither level has any of it."""
+        values: list[T] | None = self.values.get(setting.name)
+        return None if values is None else tuple(values)
 
 
 def by_directive(

@@ -60,7 +60,7 @@ def read_server(
 ) -> ServerBlock:
     """Read the directives of a `server` block."""
     values: dict[str, object] = {}
-    block = ServerBlock(Level(values, outer))
+    block = ServerBlock(outer)
     for directive in directives:
         setting = _OF_SERVER.get(directive.name)
         if setting is not None:
@@ -72,6 +72,7 @@ def read_server(
             _read_own(compilation, block, directive)
         except Refused as refused:
             compilation.note(directive, refused)
+    block.level = outer.inside(values)
     return block
 
 

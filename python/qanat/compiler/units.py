@@ -7,7 +7,7 @@ import re
 LARGEST_U32 = 2**32 - 1
 LARGEST_I64 = 2**63 - 1
 
-_WHOLE = re.compile(r"[0-9]+", re.ASCII)
+_MOST_DIGITS = 100  # Python refuses to convert very long texts
 _SIZE = re.compile(r"([0-9]+)([kKmM]?)", re.ASCII)
 _OFFSET = re.compile(r"([0-9]+)([kKmMgG]?)", re.ASCII)
 _FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -24,7 +24,7 @@ _SECONDS_OF = (31_536_000, 2_592_000, 604_800, 86_400, 3600, 60, 1, 1)
 
 def parse_number(text: str) -> int | None:
     """Read a whole number without a sign."""
-    if _WHOLE.fullmatch(text) is None:
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
         return None
     number = int(text)
     return number if number <= LARGEST_I64 else None
@@ -41,7 +41,7 @@ def parse_offset(text: str) -> int | None:
 
 
 def _scaled(match: re.Match[str] | None) -> int | None:
-    if match is None:
+    if match is None or len(match[0]) > _MOST_DIGITS:
         return None
     number = int(match[1]) * _FACTOR[match[2].lower()]
     return number if number <= LARGEST_I64 else None
@@ -58,7 +58,7 @@ def parse_time_s(text: str) -> int | None:
 
 
 def _total(match: re.Match[str] | None, factors: tuple[int, ...]) -> int | None:
-    if match is None or match.lastindex is None:
+    if match is None or match.lastindex is None or len(match[0]) > _MOST_DIGITS:
         return None
     total = sum(
         int(number) * factor

@@ -36,7 +36,7 @@ def errors(text: str) -> list[str]:
         ("a b}c;", ("a", "b}c")),
         ('a "#b" "{" "}" ";";', ("a", "#b", "{", "}", ";")),
         ('a "b\nc";', ("a", "b\nc")),
-        ("a é\u2003б;", ("a", "é\u2003б")),
+        ("a é\u2003ü;", ("a", "é\u2003ü")),
     ],
 )
 def test_words_are_those_of_nginx(text: str, expected: tuple[str, ...]) -> None:

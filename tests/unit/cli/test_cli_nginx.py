@@ -1,0 +1,153 @@
+"""nginx's command line: flags, words and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qanat.cli import check, nginx
+from qanat.cli.nginx import UsageError, main, parse_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qanat.compiler.plan import ChangeSet
+
+CONF = "events {}\npid run.pid;\nerror_log logs/error.log;\nstream { server { listen 1; return a; } }\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A prefix with a configuration; the data plane has no objection to anything."""
+
+    def accept(_: ChangeSet) -> None:
+        return None
+
+    monkeypatch.setattr(check, "check_plan", accept)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "nginx.conf").write_text(CONF)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("-t", {"test": True}),
+        ("-tq", {"test": True, "quiet": True}),
+        ("-T", {"test": True, "dump": True}),
+        ("-p /a -c b", {"prefix": "/a", "conf": "b"}),
+        ("-p/a -cb -tc x", {"prefix": "/a", "conf": "x", "test": True}),
+        ("-s reload", {"signal": "reload"}),
+        ("-e stderr -gx", {"error_log": "stderr", "global_directives": "x"}),
+        ("-vV?", {"version": True, "configure": True, "usage": True}),
+    ],
+)
+def test_flags_are_bundled_and_values_attached_or_apart(
+    arguments: str, expected: dict[str, object]
+) -> None:
+    options = parse_options(arguments.split())
+    assert {name: getattr(options, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-x"], 'invalid option: "x"'),
+        (["nonsense"], 'invalid option: "nonsense"'),
+        (["-s", "restart"], 'invalid option: "-s restart"'),
+        (["-c"], 'option "-c" requires file name'),
+        (["-p"], 'option "-p" requires directory name'),
+        (["-g"], 'option "-g" requires parameter'),
+        (["-s"], 'option "-s" requires parameter'),
+    ],
+)
+def test_wrong_flags_are_refused_in_the_words_of_nginx(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_options(arguments)
+    assert str(caught.value) == message
+
+
+def test_a_wrong_flag_ends_with_status_one(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["-x"]) == 1
+    assert capfd.readouterr() == ("", 'nginx: invalid option: "x"\n')
+
+
+def test_the_version_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["-v"]) == 0
+    assert capfd.readouterr() == ("", f"nginx version: qanat/{nginx.VERSION}\n")
+    assert main(["-V"]) == 0
+    assert "configure arguments: --with-stream " in capfd.readouterr().err
+    assert main(["-h"]) == 0
+    assert "Usage: " in capfd.readouterr().err
+
+
+def test_a_good_configuration_passes_the_test(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    conf = site / "conf" / "nginx.conf"
+    assert main(["-p", str(site), "-t"]) == 0
+    assert capfd.readouterr() == (
+        "",
+        f"nginx: the configuration file {conf} syntax is ok\n"
+        f"nginx: configuration file {conf} test is successful\n",
+    )
+    assert main(["-p", str(site), "-tq"]) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_configuration_is_dumped_to_standard_output(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-p", str(site), "-Tq"]) == 0
+    conf = site / "conf" / "nginx.conf"
+    assert capfd.readouterr() == (f"# configuration file {conf}:\n{CONF}\n", "")
+
+
+def test_a_bad_configuration_fails_with_every_problem(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    conf = site / "conf" / "nginx.conf"
+    conf.write_text("foo;\nbar;\n")
+    assert main(["-p", str(site), "-t", "-e", "stderr"]) == 1
+    assert capfd.readouterr().err.splitlines() == [
+        f'nginx: [emerg] unknown directive "foo" in {conf}:1',
+        f'nginx: [emerg] unknown directive "bar" in {conf}:2',
+        f"nginx: configuration file {conf} test failed",
+    ]
+
+
+def test_problems_are_also_written_to_the_log_of_the_command_line(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-p", str(site), "-t", "-e", "early.log", "-g", "foo;"]) == 1
+    assert 'unknown directive "foo" in command line' in capfd.readouterr().err
+    pid = os.getpid()
+    line = (site / "early.log").read_text()
+    assert line.endswith(f' [emerg] {pid}#{pid}: unknown directive "foo" in command line\n')
+
+
+def test_a_signal_goes_to_the_process_of_the_pid_file(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+    try:
+        (site / "run.pid").write_text(f"{os.getpid()}\n")
+        assert main(["-p", str(site), "-s", "reopen"]) == 0
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert received == [signal.SIGUSR1]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_signal_without_a_process_fails(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pid = site / "run.pid"
+    assert main(["-p", str(site), "-s", "stop"]) == 1
+    missing = f'nginx: [error] open() "{pid}" failed (2: No such file or directory)\n'
+    assert capfd.readouterr().err == missing
+    pid.write_text("no number\n")
+    assert main(["-p", str(site), "-s", "stop"]) == 1
+    assert capfd.readouterr().err == f'nginx: [error] invalid PID number "no number" in "{pid}"\n'

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qanat_plan::{self as spec, Level, ProxyProtocol};
-use qanat_wire::proxy_protocol::{self, Addresses};
+use qanat_wire::proxy_protocol::{self, Addresses, TlsFacts};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, UnixStream};
@@ -126,14 +126,38 @@ impl Retries {
 }
 
 async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<Stream, SessionError> {
-    let socket = open(session, proxy, &picked.address).await?;
-    let mut stream = Stream::Plain(socket);
+    let mut socket = open(session, proxy, &picked.address).await?;
     if proxy.spec.protocol != ProxyProtocol::Off {
         let header = proxy_header(session, proxy.spec.protocol);
-        let sent = stream.write_all(&header).await;
+        let sent = socket.write_all(&header).await;
         sent.map_err(|error| peer_error("sending the PROXY header failed").because(error))?;
     }
-    Ok(stream)
+    let Some((tls, name)) = &proxy.tls else { return Ok(Stream::Plain(socket)) };
+    session.action = "SSL handshaking to upstream";
+    let name = match name {
+        Some(template) => template.text(session),
+        None => target_name(session, proxy),
+    };
+    // The handshake's state is large and rare: it does not belong into every session's future.
+    let stream = Box::pin(tls.connect(socket, without_port(&name))).await?;
+    Ok(Stream::Peer(Box::new(stream)))
+}
+
+/// The name in `proxy_pass`.
+fn target_name(session: &mut Session, proxy: &Proxy) -> String {
+    match &proxy.target {
+        Target::Upstream(name) => name.to_string(),
+        Target::Variable(template) => template.text(session),
+    }
+}
+
+/// `host` of `host:port` and `[v6]:port`.
+fn without_port(name: &str) -> &str {
+    match name.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None if name.matches(':').count() == 1 => name.split(':').next().unwrap_or(name),
+        None => name,
+    }
 }
 
 async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result<Socket, SessionError> {
@@ -273,7 +297,13 @@ pub fn proxy_header(session: &Session, version: ProxyProtocol) -> Vec<u8> {
     if version == ProxyProtocol::V1 {
         proxy_protocol::encode_v1(&mut header, ends.as_ref());
     } else {
-        proxy_protocol::encode_v2(&mut header, ends.as_ref(), None);
+        let facts = session.tls().map(|tls| TlsFacts {
+            alpn: tls.alpn.as_deref(),
+            server_name: tls.server_name.as_deref(),
+            version: tls.protocol,
+            cipher: tls.cipher,
+        });
+        proxy_protocol::encode_v2(&mut header, ends.as_ref(), facts.as_ref());
     }
     header
 }

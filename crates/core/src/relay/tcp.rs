@@ -52,6 +52,9 @@ pub async fn run(
     };
     let end = poll_fn(|cx| relay.poll(cx, timer.as_mut())).await;
     let lingering = relay.linger;
+    if let Some(attempt) = session.attempts.last_mut() {
+        attempt.ended = Some(attempt.started.elapsed());
+    }
     match end {
         // The side that is left learns of the reset by a reset.
         End::Reset(Source::Client) => peer.socket().reset_on_close(),

@@ -1,4 +1,4 @@
-"""The demo's clients: a question over TCP, UDP or TLS, a call of the control API. All are bounded."""
+"""The demo's clients: a question over TCP, UDP or TLS, a call of the control API; none hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of the demo: the example's sections 5.1 to 5.7, then a power cut. Each prints its answer and ✓ or ✗."""
+"""The steps of the demo: the example's sections 5.1 to 5.7, and a power cut; each prints ✓ or ✗."""
 
 from __future__ import annotations
 
@@ -176,9 +176,7 @@ def add_and_remove(show: Show) -> None:
         show.tcp(17082, "answer from 5555")
 
     show.title("5.5  remove the UDP virtual server")
-    show.note(
-        "the example names server-17082 here, which is not on this listener: refused, and nothing changes"
-    )
+    show.note("the example names server-17082, which is not on this listener: refused")
     show.remove("0.0.0.0:22223 udp", "server-17082", "no find server [server-17082]!")
     show.remove("0.0.0.0:22223 udp", "server-18082")
     if show.redirected:

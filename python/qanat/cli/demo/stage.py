@@ -1,4 +1,4 @@
-"""What the demo stands on: a folder with configuration and certificates, a server behind, a running gateway."""
+"""What the demo stands on: configuration, certificates, a server behind, a running gateway."""
 
 from __future__ import annotations
 

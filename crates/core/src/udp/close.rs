@@ -1,0 +1,122 @@
+//! After a UDP listener is closed its sessions go on, and the port is free.
+//!
+//! Each of them gets a socket of its own, bound to the address that the client addressed and connected to the client:
+//! the kernel prefers a connected socket, so both directions of just this session use it. It has `SO_REUSEADDR`: a
+//! new listener on this port binds beside it if it sets that, too, which it has to do while [`is_lingering`] says so.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+use crate::sys::datagram::{self, BATCH, SLOT};
+use crate::udp::relay::tokens;
+use crate::udp::reply::ReplyPath;
+use crate::udp::{ARENA, Arena, UdpListener};
+
+/// How many sockets of sessions without a listener there are, by port.
+static LINGERING: Mutex<BTreeMap<u16, usize>> = Mutex::new(BTreeMap::new());
+
+/// Batches of datagrams that are still taken from the socket of a closed listener.
+const LAST_BATCHES: usize = 16;
+
+/// Whether sessions of a closed UDP listener still use `port`: who binds to it must set `SO_REUSEADDR`.
+pub fn is_lingering(port: u16) -> bool {
+    LINGERING.lock().contains_key(&port)
+}
+
+/// The socket of a session whose listener is closed.
+pub(super) struct OwnSocket {
+    socket: AsyncFd<Arc<UdpSocket>>,
+    waker: Waker,
+    port: u16,
+}
+
+impl OwnSocket {
+    /// Binds to `local` beside the listener, which must allow it, and connects to `client`.
+    fn new(local: SocketAddr, client: SocketAddr, waker: Waker) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(local), Type::DGRAM.nonblocking(), None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&local.into())?;
+        socket.connect(&client.into())?;
+        let socket = datagram::register(Arc::new(socket.into()))?;
+        *LINGERING.lock().entry(local.port()).or_default() += 1;
+        Ok(Self { socket, waker, port: local.port() })
+    }
+}
+
+impl Drop for OwnSocket {
+    fn drop(&mut self) {
+        let mut lingering = LINGERING.lock();
+        if let Some(count) = lingering.get_mut(&self.port) {
+            *count -= 1;
+            if *count == 0 {
+                lingering.remove(&self.port);
+            }
+        }
+    }
+}
+
+impl UdpListener {
+    /// Takes what has arrived, gives the open sessions sockets of their own, and lets go of the listener's.
+    pub(super) fn close(&mut self) {
+        ARENA.with_borrow_mut(|arena| {
+            self.receive_rest(arena);
+            arena.outbox.flush();
+        });
+        let Some(receiver) = self.receiver.take() else { return };
+        let listening = Arc::clone(receiver.get_ref());
+        // If it fails, sessions that cannot bind keep the listener's socket.
+        drop(SockRef::from(&*listening).set_reuse_address(true));
+        for index in self.table.indices() {
+            self.detach(index, &listening);
+        }
+    }
+
+    fn receive_rest(&mut self, arena: &mut Arena) {
+        for _ in 0..LAST_BATCHES {
+            let Some(receiver) = &self.receiver else { return };
+            let Ok(count) = arena.received.receive(receiver.get_ref().as_fd(), BATCH) else { return };
+            self.dispatch(arena, count);
+        }
+    }
+
+    fn detach(&mut self, index: u32, listening: &Arc<UdpSocket>) {
+        let waker = self.ready.waker(tokens(index).1);
+        let Some(association) = self.table.get_mut(index) else { return };
+        let Some(client) = association.reply.to.filter(|_| Arc::ptr_eq(&association.reply.socket, listening))
+        else {
+            return;
+        };
+        let Ok(own) = OwnSocket::new(association.local, client, waker) else { return };
+        let socket = Arc::clone(own.socket.get_ref());
+        association.reply = ReplyPath { socket, to: None, from: None };
+        own.waker.wake_by_ref();
+        association.own = Some(own);
+    }
+
+    /// Passes on what the client of a session without a listener sent.
+    pub(super) fn receive_own(&mut self, index: u32, arena: &mut Arena) {
+        let Some(own) = self.table.get_mut(index).and_then(|association| association.own.as_ref()) else {
+            return;
+        };
+        let mut cx = Context::from_waker(&own.waker);
+        let Poll::Ready(Ok(mut guard)) = own.socket.poll_read_ready(&mut cx) else { return };
+        // An error is that of a reply which the client did not take; what it sends later is another matter.
+        let received = arena.received.receive_connected(own.socket.get_ref().as_fd(), 0, BATCH, SLOT);
+        let count = received.unwrap_or(0);
+        if count < BATCH {
+            guard.clear_ready();
+        }
+        own.waker.wake_by_ref();
+        for slot in 0..count {
+            self.forward(index, arena.received.datagram(slot));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! From a new session to a socket that is connected to a peer and has taken the first datagram.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use qanat_plan::{Level, ProxyProtocol};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::address::Address;
+use crate::connect::{proxy_header, target};
+use crate::error::{SessionError, Source, Status};
+use crate::log::error::{session_error, session_line};
+use crate::plan::Proxy;
+use crate::session::Session;
+use crate::session::state::Attempt;
+use crate::sys::datagram;
+use crate::upstream::{Picked, Tries};
+
+/// Chooses peers until one takes `first`, under the rules of `proxy_next_upstream`.
+///
+/// # Errors
+/// What ends the session: 502 if no peer could be reached, 500 if there is nothing to choose from.
+pub(super) fn connect(
+    session: &mut Session,
+    proxy: &Proxy,
+    first: &[u8],
+) -> Result<(Arc<UdpSocket>, Picked), SessionError> {
+    session.action = "connecting to upstream";
+    let upstream = target(session, proxy)?;
+    let bind = bind_address(session, proxy);
+    let prefixed = prefix(session, proxy.spec.protocol, first);
+    let first = prefixed.as_deref().unwrap_or(first);
+
+    let rules = &proxy.spec;
+    let tries_allowed = match rules.next_upstream_tries {
+        0 => upstream.attempts(),
+        limit => upstream.attempts().min(limit as usize),
+    };
+    let mut tries = Tries::default();
+    loop {
+        let Some(mut picked) = upstream.pick(session, &mut tries) else {
+            let name: Arc<str> = upstream.spec.name.as_str().into();
+            session.attempts.push(Attempt::begin(name));
+            return Err(SessionError::new(
+                Status::BadGateway,
+                Source::Gateway,
+                Level::Error,
+                "no live upstreams",
+            ));
+        };
+        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
+        let cause = match dial(&picked.address, bind, first) {
+            Ok(socket) => {
+                note_connected(session);
+                return Ok((socket, picked));
+            }
+            Err(cause) => cause,
+        };
+        let error = SessionError::new(Status::BadGateway, Source::Peer, Level::Error, "connect() failed");
+        session_error(session, &error.because(cause));
+        mark_failed(session, &mut picked);
+        if let Some(attempt) = session.attempts.last_mut() {
+            attempt.ended = Some(attempt.started.elapsed());
+        }
+        let within = Duration::from_millis(rules.next_upstream_timeout_ms);
+        let is_late = !within.is_zero() && session.started.elapsed() >= within;
+        if !rules.next_upstream || session.attempts.len() >= tries_allowed || is_late {
+            return Err(SessionError::silent(Status::BadGateway, Source::Peer));
+        }
+    }
+}
+
+/// Counts a failure against the peer.
+pub(super) fn mark_failed(session: &Session, picked: &mut Picked) {
+    if picked.failed() {
+        session_line(session, Level::Warn, "upstream server temporarily disabled");
+    }
+}
+
+fn note_connected(session: &mut Session) {
+    if let Some(attempt) = session.attempts.last_mut() {
+        attempt.connected = Some(attempt.started.elapsed());
+    }
+}
+
+/// `proxy_bind`: the source address, and whether it need not be the host's own.
+fn bind_address(session: &mut Session, proxy: &Proxy) -> Option<(SocketAddr, bool)> {
+    let (template, transparent) = proxy.bind.as_ref()?;
+    let text = template.text(session);
+    if text.is_empty() {
+        return None;
+    }
+    let ip = || text.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, 0));
+    let address = text.parse().ok().or_else(ip);
+    if address.is_none() {
+        session_line(session, Level::Error, &format!("invalid local address \"{text}\""));
+    }
+    Some((address?, *transparent))
+}
+
+/// The first datagram behind a PROXY header, if one is wanted.
+fn prefix(session: &Session, version: ProxyProtocol, first: &[u8]) -> Option<Vec<u8>> {
+    if version == ProxyProtocol::Off {
+        return None;
+    }
+    let mut prefixed = proxy_header(session, version);
+    prefixed.extend_from_slice(first);
+    Some(prefixed)
+}
+
+/// A connected socket that has sent the first datagram.
+fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io::Result<Arc<UdpSocket>> {
+    let (domain, to) = match address {
+        Address::Inet(to) => (Domain::for_address(*to), SockAddr::from(*to)),
+        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
+    };
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), None)?;
+    if let Some((from, transparent)) = bind {
+        if transparent {
+            datagram::set_transparent(&socket, from.is_ipv6())?;
+        }
+        socket.bind(&from.into())?;
+    }
+    socket.connect(&to)?;
+    socket.send(first)?;
+    Ok(Arc::new(socket.into()))
+}

@@ -1,0 +1,111 @@
+//! From the listener's socket to the peers: datagrams of known sessions go straight on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::task::{Context, Poll};
+
+use qanat_plan::Level;
+
+use crate::error::describe;
+use crate::sys::datagram::{BATCH, Envelope};
+use crate::udp::relay::End;
+use crate::udp::table::Key;
+use crate::udp::{Arena, UdpListener};
+
+/// Datagrams that a batch asks for at least: little to prepare, and room for a second one.
+const FEWEST: usize = 4;
+
+/// What is known of a datagram before its session is found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) envelope: Envelope,
+    /// The address of this host that it came to.
+    pub(super) local: SocketAddr,
+    pub(super) key: Key,
+}
+
+impl UdpListener {
+    /// Receives a batch and hands it on. True if there may be more.
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, arena: &mut Arena) -> bool {
+        let Some(receiver) = &self.receiver else { return false };
+        let Poll::Ready(Ok(mut guard)) = receiver.poll_read_ready(cx) else { return false };
+        let want = self.want.max(FEWEST);
+        let count = match arena.received.receive(receiver.get_ref().as_fd(), want) {
+            Ok(count) => {
+                if count < want {
+                    // Whatever comes from now on is a new event.
+                    guard.clear_ready();
+                }
+                count
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(error) => {
+                guard.clear_ready();
+                drop(guard);
+                self.complain_of_receiving(&error);
+                return false;
+            }
+        };
+        self.want = (count * 2).min(BATCH);
+        self.dispatch(arena, count);
+        true
+    }
+
+    /// Hands the first `count` datagrams to their sessions.
+    pub(super) fn dispatch(&mut self, arena: &mut Arena, count: usize) {
+        let Arena { received, outbox } = arena;
+        for slot in 0..count {
+            let Some(envelope) = received.envelope(slot) else { continue };
+            let arrival = self.arrival(envelope);
+            match self.table.find(&arrival.key) {
+                Some(index) => self.forward(index, received.datagram(slot)),
+                None => self.open(&arrival, received.datagram(slot), outbox),
+            }
+        }
+    }
+
+    fn arrival(&self, envelope: Envelope) -> Arrival {
+        let local = match envelope.local {
+            Some(ip) => SocketAddr::new(ip, self.address.port()),
+            None => self.address,
+        };
+        Arrival { envelope, local, key: Key::new(envelope.client, envelope.original.unwrap_or(local)) }
+    }
+
+    /// Sends a client's datagram to the peer of its session. If the peer's socket is full, the datagram is lost.
+    pub(super) fn forward(&mut self, index: u32, datagram: &[u8]) {
+        let now = self.now;
+        let Some(association) = self.table.get_mut(index) else { return };
+        let datagram = datagram.get(..association.rules.limit).unwrap_or(datagram);
+        match association.peer.get_ref().send(datagram) {
+            Ok(_) => association.count_request(datagram.len(), now),
+            Err(error) if is_lost(&error) => association.count_request(0, now),
+            Err(error) => return self.end(index, End::Broken("send() failed", error)),
+        }
+        self.after_request(index);
+    }
+
+    /// A session may have had its last request, and may need no reply.
+    pub(super) fn after_request(&mut self, index: u32) {
+        let Some(association) = self.table.get_mut(index) else { return };
+        if association.is_done() {
+            self.end(index, End::Done);
+        } else if association.is_full() {
+            self.table.unlist(index);
+        }
+    }
+
+    fn complain_of_receiving(&self, error: &io::Error) {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            let message = format!("recvmmsg() on {} failed ({})", self.id, describe(error));
+            self.worker.shared.plan.load().settings.error_log.write(Level::Alert, &message);
+        }
+    }
+}
+
+/// The datagram could not be sent, and the next one may be.
+fn is_lost(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EMSGSIZE | libc::EINTR))
+}

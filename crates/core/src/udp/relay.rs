@@ -1,0 +1,169 @@
+//! From the peers to the clients, and how sessions end.
+
+use std::io;
+use std::mem;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use qanat_plan::Level;
+use tokio::io::unix::AsyncFd;
+
+use crate::error::{SessionError, Source, Status};
+use crate::log::error::session_end;
+use crate::udp::connect::mark_failed;
+use crate::udp::reply::Outbox;
+use crate::udp::{Arena, UdpListener};
+
+/// Replies of one session that are taken in a row, so that others get their turn.
+const REPLIES: usize = 8;
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// All replies were seen.
+    Done,
+    /// `proxy_timeout` has passed, and no more replies were counted on.
+    Idle,
+    /// `proxy_timeout` has passed with replies missing.
+    Unanswered,
+    /// The peer's socket reports an error, as a rule because nobody listens there.
+    Broken(&'static str, io::Error),
+}
+
+/// What became of a session's readiness.
+enum Turn {
+    /// It waits for the next event.
+    Waits,
+    /// It had its share of this turn.
+    HasMore,
+    Ends(End),
+}
+
+/// The tokens of an association: of its socket towards the peer, and of its own one towards the client.
+pub(super) fn tokens(index: u32) -> (u32, u32) {
+    (index * 2, index * 2 + 1)
+}
+
+impl UdpListener {
+    /// Passes on what the peers sent. True if there may be more.
+    pub(super) fn relay(&mut self, cx: &mut Context<'_>, arena: &mut Arena) -> bool {
+        let mut tokens = mem::take(&mut self.tokens);
+        self.ready.take(cx.waker(), &mut tokens);
+        let is_busy = !tokens.is_empty();
+        for token in tokens.drain(..) {
+            let index = token / 2;
+            if token % 2 == 1 {
+                self.receive_own(index, arena);
+                continue;
+            }
+            match self.relay_replies(index, &mut arena.outbox) {
+                Turn::Waits => {}
+                Turn::HasMore => self.wake(index),
+                Turn::Ends(end) => self.end(index, end),
+            }
+        }
+        self.tokens = tokens;
+        is_busy
+    }
+
+    fn wake(&mut self, index: u32) {
+        if let Some(association) = self.table.get_mut(index) {
+            association.waker.wake_by_ref();
+        }
+    }
+
+    fn relay_replies(&mut self, index: u32, outbox: &mut Outbox) -> Turn {
+        let now = self.now;
+        let Some(association) = self.table.get_mut(index) else { return Turn::Waits };
+        let association = &mut *association;
+        let waker = association.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        let mut guard = match association.peer.poll_read_ready(&mut cx) {
+            Poll::Ready(Ok(guard)) => Some(guard),
+            Poll::Ready(Err(error)) => return Turn::Ends(End::Broken("epoll_wait() failed", error)),
+            // Woken but not readable: an error, which tokio books as the write side being closed.
+            Poll::Pending => None,
+        };
+        let is_error = guard.is_none();
+        let missing =
+            association.missing_replies().map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX));
+        let want = missing.clamp(1, REPLIES);
+        let socket = association.peer.get_ref().as_fd();
+        let mut sizes = [0; REPLIES];
+        let mut count = 0;
+        let result = outbox.relay(socket, &association.reply, want, association.rules.limit, |size| {
+            sizes[count] = size;
+            count += 1;
+        });
+        let is_drained = match result {
+            Ok(received) => received < want,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Turn::HasMore,
+            Err(error) => return Turn::Ends(End::Broken("recv() failed", error)),
+        };
+        if let Some(guard) = guard.as_mut().filter(|_| is_drained) {
+            guard.clear_ready();
+        }
+        for size in &sizes[..count] {
+            association.count_reply(*size, now);
+        }
+        if association.is_done() {
+            return Turn::Ends(End::Done);
+        }
+        if !is_drained {
+            return Turn::HasMore;
+        }
+        if watch(&association.peer, &mut cx, is_error) { Turn::Waits } else { Turn::HasMore }
+    }
+
+    /// Ends a session that was silent for `proxy_timeout`.
+    pub(super) fn time_out(&mut self, index: u32) {
+        let Some(association) = self.table.get_mut(index) else { return };
+        let unanswered = association.missing_replies().is_some_and(|missing| missing > 0);
+        self.end(index, if unanswered { End::Unanswered } else { End::Idle });
+    }
+
+    /// Ends a session: its key is free, its sockets close, its record is written.
+    pub(super) fn end(&mut self, index: u32, end: End) {
+        let Some(mut association) = self.table.remove(index) else { return };
+        let session = &mut association.open.session;
+        if matches!(end, End::Unanswered | End::Broken(..)) {
+            mark_failed(session, &mut association.picked);
+        }
+        let failed = |text| SessionError::new(Status::BadGateway, Source::Peer, Level::Error, text);
+        let outcome = match end {
+            End::Done => {
+                session_end(session, Level::Info, "udp done");
+                Ok(())
+            }
+            End::Idle => {
+                session_end(session, Level::Info, "udp timed out");
+                Ok(())
+            }
+            End::Unanswered => {
+                Err(failed("upstream timed out").because(io::Error::from_raw_os_error(libc::ETIMEDOUT)))
+            }
+            End::Broken(text, error) => Err(failed(text).because(error)),
+        };
+        association.open.end(outcome);
+    }
+}
+
+/// Asks to be woken for the next datagram of the peer; with `errors`, also for an error on its socket. False if it is
+/// there already.
+///
+/// The socket is registered for reading alone, so that the write side is "ready" only when an error closes it.
+pub(super) fn watch(peer: &AsyncFd<Arc<UdpSocket>>, cx: &mut Context<'_>, errors: bool) -> bool {
+    let is_error = errors
+        && match peer.poll_write_ready(cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(mut guard)) => {
+                guard.clear_ready();
+                true
+            }
+            Poll::Ready(Err(_)) => true,
+        };
+    peer.poll_read_ready(cx).is_pending() && !is_error
+}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qanat.cli.configuration import Loaded, Source, load_configuration, log_paths
+from qanat.cli.configuration import (
+    Loaded,
+    Source,
+    load_configuration,
+    log_paths,
+    make_log_directories,
+)
 from qanat.cli.messages import Messages, system_error
 from qanat.compiler.plan import ChangeSet
 from qanat.config.errors import ConfigError, Problem
@@ -12,6 +18,9 @@ from qanat.control.engine import check_plan
 from qanat.control.errors import PlanRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from qanat.config.paths import Paths
 
 
@@ -34,21 +43,28 @@ def check(source: Source) -> Loaded:
     """Load a configuration, ask the data plane about it, open the logs. Raise `ConfigError`."""
     loaded = load_configuration(source)
     compiled = loaded.compiled
-    try:
-        check_plan(ChangeSet(revision=1, settings=compiled.settings, put=compiled.objects))
-    except PlanRefused as refused:
-        raise ConfigError([_problem_of(refused.reason, refused.origin)]) from refused
     problems: list[Problem] = []
-    for path in log_paths(loaded):
-        if path.is_relative_to(source.paths.prefix) and not path.parent.exists():
-            continue  # made at the start
+    try:
+        make_log_directories(loaded, source.paths.prefix)
+        for path in log_paths(loaded):
+            problems += _open_log(path)
+    except OSError as error:
+        problems.append(Problem(f'mkdir() "{error.filename}" failed {system_error(error)}'))
+    if not problems:
         try:
-            path.open("ab").close()
-        except OSError as error:
-            problems.append(Problem(f'open() "{path}" failed {system_error(error)}'))
+            check_plan(ChangeSet(revision=1, settings=compiled.settings, put=compiled.objects))
+        except PlanRefused as refused:
+            problems.append(_problem_of(refused.reason, refused.origin))
     if problems:
         raise ConfigError(problems)
     return loaded
+
+
+def _open_log(path: Path) -> Iterator[Problem]:
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        yield Problem(f'open() "{path}" failed {system_error(error)}')
 
 
 def summary(loaded: Loaded) -> str:

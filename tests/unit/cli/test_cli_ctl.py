@@ -80,7 +80,7 @@ def control() -> Iterator[str]:
         "/api/v1/stream_srv": (200, {"code": 0, "msg": "success."}),
     }
     with HTTPServer(("127.0.0.1", 0), Script) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()

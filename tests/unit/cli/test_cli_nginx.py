@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from qanat.compiler.plan import ChangeSet
 
-CONF = "events {}\npid run.pid;\nerror_log logs/error.log;\nstream { server { listen 1; return a; } }\n"
+CONF = """\
+events {}
+pid run.pid;
+error_log logs/error.log;
+stream { server { listen 1; return a; } }
+"""
 
 
 @pytest.fixture

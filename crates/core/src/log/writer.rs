@@ -70,7 +70,8 @@ struct RoutedLine {
 /// Open files. The plans that use them keep them open.
 #[derive(Default)]
 struct Registry {
-    files: HashMap<Option<String>, Weak<LogFile>>,
+    /// By path; standard error by the empty one.
+    files: HashMap<String, Weak<LogFile>>,
     /// Error logs in the order of opening: trouble with other files is reported to the first.
     error_logs: Vec<Weak<LogFile>>,
 }
@@ -110,19 +111,25 @@ impl LogWriter {
     /// If it cannot be opened for appending.
     pub fn open(&self, path: Option<&str>) -> io::Result<Arc<LogFile>> {
         let queue = &self.handle.queue;
-        let key = path.map(str::to_owned);
-        let mut registry = queue.registry.lock();
-        if let Some(file) = registry.files.get(&key).and_then(Weak::upgrade) {
+        let key = path.unwrap_or_default();
+        if let Some(file) = queue.registry.lock().find(key) {
             return Ok(file);
         }
+        // Opened without the lock: a session that lets go of its plan may be waiting for it.
         let file = Arc::new(LogFile {
-            path: key.clone(),
+            path: path.map(str::to_owned),
             output: Mutex::new(Output::open(path)?),
             pending: Mutex::default(),
             is_error_log: AtomicBool::new(false),
             queue: Arc::clone(queue),
         });
-        registry.files.insert(key, Arc::downgrade(&file));
+        let mut registry = queue.registry.lock();
+        if let Some(earlier) = registry.find(key) {
+            // Dropping `file` takes the lock.
+            drop(registry);
+            return Ok(earlier);
+        }
+        registry.files.insert(key.to_owned(), Arc::downgrade(&file));
         Ok(file)
     }
 
@@ -182,6 +189,12 @@ impl Drop for Handle {
     }
 }
 
+impl Registry {
+    fn find(&self, key: &str) -> Option<Arc<LogFile>> {
+        self.files.get(key)?.upgrade()
+    }
+}
+
 impl State {
     fn is_idle(&self) -> bool {
         self.dirty.is_empty() && self.routed.is_empty() && self.routed_dropped == 0 && !self.is_urgent()
@@ -217,9 +230,10 @@ impl LogFile {
 impl Drop for LogFile {
     /// Forgets the path, unless it was opened again meanwhile.
     fn drop(&mut self) {
+        let key = self.path.as_deref().unwrap_or_default();
         let files = &mut self.queue.registry.lock().files;
-        if files.get(&self.path).is_some_and(|file| file.strong_count() == 0) {
-            files.remove(&self.path);
+        if files.get(key).is_some_and(|file| file.strong_count() == 0) {
+            files.remove(key);
         }
     }
 }

@@ -69,8 +69,19 @@ fn is_number(name: &str) -> bool {
 /// The value of a variable by name, in any case: set or captured values first, then the plan's variables, then the
 /// built-in ones. Bytes that are not UTF-8 are replaced.
 pub fn get(session: &mut Session, name: &str) -> Option<String> {
+    let name = lower_case(name);
     let mut out = Vec::new();
-    Reference::link(name).append(session, &mut out, Depth::default()).map(|()| into_text(out))
+    let found = append_named(session, &name, &mut out, Depth::default());
+    found.or_else(|| Reference::builtin(&name)?.append(session, &mut out, Depth::default()))?;
+    Some(into_text(out))
+}
+
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// Bytes as text; what is not UTF-8 is replaced.
@@ -104,17 +115,14 @@ pub(crate) enum Reference {
 impl Reference {
     /// Resolves a name, in any case.
     pub(crate) fn link(name: &str) -> Self {
-        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(name.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(name)
-        };
-        if let Some(builtin) = builtin::find(&name) {
-            Self::Builtin(builtin)
-        } else if let Some(tlv) = name.strip_prefix(builtin::TLV_PREFIX) {
-            Self::Tlv(tlv.into())
-        } else {
-            Self::Named(name.into())
+        let name = lower_case(name);
+        Self::builtin(&name).unwrap_or_else(|| Self::Named(name.into()))
+    }
+
+    fn builtin(name: &str) -> Option<Self> {
+        match name.strip_prefix(builtin::TLV_PREFIX) {
+            Some(tlv) => Some(Self::Tlv(tlv.into())),
+            None => builtin::find(name).map(Self::Builtin),
         }
     }
 
@@ -128,12 +136,13 @@ impl Reference {
     }
 }
 
-fn append_named(session: &mut Session, name: &Arc<str>, out: &mut Vec<u8>, depth: Depth) -> Option<()> {
+fn append_named(session: &mut Session, name: &str, out: &mut Vec<u8>, depth: Depth) -> Option<()> {
     if let Some(value) = session.values.get(name) {
         out.extend_from_slice(value);
         return Some(());
     }
-    let variable = session.plan.variables.get(&**name).cloned()?;
+    let (name, variable) = session.plan.variables.get_key_value(name)?;
+    let (name, variable) = (Arc::clone(name), Arc::clone(variable));
     let Some(depth) = depth.deeper() else {
         let message = format!("cycle while evaluating variable \"{name}\"");
         crate::log::error::session_line(session, Level::Error, &message);
@@ -142,7 +151,7 @@ fn append_named(session: &mut Session, name: &Arc<str>, out: &mut Vec<u8>, depth
     let value = variable.evaluate(session, depth);
     out.extend_from_slice(&value);
     if !variable.is_volatile() {
-        session.values.set(name, value);
+        session.values.set(&name, value);
     }
     Some(())
 }

@@ -59,3 +59,24 @@ fn convert(seconds: u64) -> LocalTime {
         offset_minutes: i32::try_from(broken.tm_gmtoff / 60).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn local_time_is_that_of_the_system() {
+        for seconds in [0, 951_782_400, 1_751_328_000, 1_798_761_599] {
+            let format = "+%Y %m %d %H %M %S %z";
+            let date = Command::new("date").arg(format!("--date=@{seconds}")).arg(format).output().unwrap();
+            let expected = String::from_utf8(date.stdout).unwrap();
+            let LocalTime { year, month, day, hour, minute, second, offset_minutes } = local(seconds);
+            let zone = format!("{:+03}{:02}", offset_minutes / 60, offset_minutes.abs() % 60);
+            let time = format!("{year} {month:02} {day:02} {hour:02} {minute:02} {second:02} {zone}");
+            assert_eq!(time, expected.trim());
+            assert_eq!(local(seconds), local(seconds));
+        }
+    }
+}

@@ -17,6 +17,8 @@ use crate::log::writer::{LogFile, Queue, RoutedLine, State};
 const GATHER: Duration = Duration::from_millis(5);
 /// Files whose path is made per line that are kept open.
 const MAX_OPEN: usize = 32;
+/// Largest buffer that is kept for the next lines.
+const MAX_SPARE: usize = 64 << 10;
 /// The least time between two reports of failed writes.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -101,6 +103,7 @@ impl Drain<'_> {
         drop(pending);
         let written = file.output.lock().write(&lines);
         lines.clear();
+        lines.shrink_to(MAX_SPARE);
         self.spare = lines;
         if let Err(error) = written {
             self.report_failure("write() to", file.name(), &error);

@@ -71,6 +71,8 @@ impl UdpListener {
             arena.outbox.flush();
         });
         let Some(receiver) = self.receiver.take() else { return };
+        // Another task waits for it from now on.
+        self.alarm_at = None;
         let listening = Arc::clone(receiver.get_ref());
         // If it fails, sessions that cannot bind keep the listener's socket.
         drop(SockRef::from(&*listening).set_reuse_address(true));

@@ -122,6 +122,11 @@ impl Bound {
 
     /// Refuses further connections at once, whoever else still holds the sockets. Those in the queue are reset.
     pub fn refuse(&self) {
+        if matches!(self.address, Address::Unix(_)) {
+            // Its path goes when this is dropped, and nobody finds it any more. Shut down, it would seem readable to
+            // an event loop for ever, with nothing to accept.
+            return;
+        }
         // Fails only where there is nothing to refuse: on datagram sockets, and before `listen`.
         self.sockets.iter().for_each(|socket| drop(socket.shutdown(std::net::Shutdown::Both)));
     }
@@ -279,4 +284,51 @@ fn is_stale(path: &str, address: &SockAddr) -> bool {
 
 fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use qanat_plan::{Keepalive, Listener, Protocol, SocketOptions};
+    use socket2::SockRef;
+
+    use super::{Bound, Share};
+
+    /// The accept path counts on it and sets neither option on accepted sockets.
+    #[test]
+    fn accepted_sockets_inherit_nodelay_and_keepalive() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let keepalive = Keepalive { on: true, idle_s: Some(77), interval_s: Some(5), count: Some(3) };
+        let socket = SocketOptions {
+            backlog: 5,
+            rcvbuf: None,
+            sndbuf: None,
+            keepalive: Some(keepalive),
+            ipv6only: true,
+            fastopen: Some(5),
+            reuseport: false,
+            deferred: false,
+        };
+        let spec = Listener {
+            id: format!("tcp:{address}"),
+            protocol: Protocol::Tcp,
+            address: address.clone(),
+            parent: None,
+            default_server: String::new(),
+            tls: false,
+            proxy_protocol: false,
+            mesh: false,
+            socket,
+            origin: String::new(),
+        };
+        let bound = Bound::bind(&spec, 1, &[]).unwrap();
+        let Share::Tcp(listener) = bound.share(0).unwrap() else { panic!("not TCP") };
+        let _client = TcpStream::connect(&address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap().as_secs(), 77);
+    }
 }

@@ -16,6 +16,7 @@ use crate::error::describe;
 use crate::gateway::shared::{Shared, Worker};
 use crate::gateway::sockets::Orders;
 use crate::listener::Share;
+use crate::udp;
 
 /// Orders that may wait for a worker. Changes are made one at a time, so one is the rule.
 const QUEUE: usize = 16;
@@ -110,7 +111,7 @@ impl Serving {
             }
             Share::Udp(socket) => {
                 let (close, closed) = watch::channel(false);
-                Self::Datagrams(close, tokio::spawn(serve_udp(worker, id, socket, closed)))
+                Self::Datagrams(close, tokio::spawn(udp::serve(worker, id, socket, closed)))
             }
         })
     }
@@ -129,14 +130,4 @@ impl Serving {
             }
         }
     }
-}
-
-async fn serve_udp(
-    _: Arc<Worker>,
-    _: Arc<str>,
-    socket: std::net::UdpSocket,
-    mut closed: watch::Receiver<bool>,
-) {
-    drop(closed.changed().await);
-    drop(socket);
 }

@@ -77,3 +77,19 @@ async fn handshake(session: &mut Session, socket: Socket) -> Result<Stream, Sess
     session.facts_mut().tls = Some(info);
     Ok(Stream::Client(Box::new(stream)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Open, Socket, run};
+
+    fn size_of_future<F>(_: impl Fn(Open, Socket) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What an idle connection costs, beside its buffers in the kernel. Rare stages must stay boxed.
+    #[test]
+    fn a_session_is_small() {
+        let size = size_of_future(run);
+        assert!(size <= 2048, "a session's future takes {size} bytes");
+    }
+}

@@ -1,0 +1,233 @@
+//! Plans in few words, and a client.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use qanat_core::error::ApplyError;
+use qanat_core::gateway::Gateway;
+use qanat_plan as spec;
+
+/// Long enough for any machine; nothing waits for it unless a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A gateway, and the revision that it has.
+pub struct Running {
+    pub gateway: Gateway,
+    revision: std::cell::Cell<u64>,
+}
+
+impl Running {
+    pub fn start(workers: u32) -> Self {
+        let options = spec::Options { schema: spec::SCHEMA, workers };
+        Self { gateway: Gateway::new(&options).unwrap(), revision: std::cell::Cell::new(0) }
+    }
+
+    /// A change set that would come next.
+    pub fn change(&self, put: spec::Objects, remove: spec::Removals) -> spec::ChangeSet {
+        let revision = self.revision.get() + 1;
+        let settings = (revision == 1).then(|| settings(512));
+        spec::ChangeSet { schema: spec::SCHEMA, revision, settings, put, remove }
+    }
+
+    pub fn try_put(&self, put: spec::Objects) -> Result<(), ApplyError> {
+        self.apply(&self.change(put, spec::Removals::default()))
+    }
+
+    pub fn put(&self, put: spec::Objects) {
+        self.try_put(put).unwrap();
+    }
+
+    pub fn remove(&self, remove: spec::Removals) {
+        self.apply(&self.change(spec::Objects::default(), remove)).unwrap();
+    }
+
+    pub fn apply(&self, change: &spec::ChangeSet) -> Result<(), ApplyError> {
+        let ticket = self.gateway.prepare(change)?;
+        self.revision.set(change.revision);
+        self.gateway.commit(ticket)
+    }
+
+    /// A number from the status snapshot.
+    pub fn status(&self, field: &str) -> u64 {
+        status(&self.gateway, field)
+    }
+
+    /// Returns when a number of the status is what it should be.
+    pub fn wait_for(&self, field: &str, wanted: impl Fn(u64) -> bool) {
+        wait_until(field, || wanted(self.status(field)));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.gateway.stop();
+    }
+}
+
+/// A number from the status snapshot.
+pub fn status(gateway: &Gateway, field: &str) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        sessions: u64,
+        accepted: u64,
+        failed: u64,
+        paused: u64,
+    }
+    let status: Status = rmp_serde::from_slice(&gateway.snapshot("status").unwrap()).unwrap();
+    match field {
+        "sessions" => status.sessions,
+        "accepted" => status.accepted,
+        "failed" => status.failed,
+        "paused" => status.paused,
+        other => panic!("status has no {other}"),
+    }
+}
+
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < DEADLINE, "waited too long for: {what}");
+        std::thread::yield_now();
+    }
+}
+
+pub fn settings(worker_connections: u32) -> spec::Settings {
+    spec::Settings {
+        node_name: String::new(),
+        hostname: "test".into(),
+        version: "1.26.2".into(),
+        error_log: Vec::new(),
+        worker_connections,
+        shutdown_timeout_ms: 0,
+    }
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// `127.0.0.1:PORT` with a free port.
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
+pub fn tcp_id(address: &str) -> String {
+    format!("tcp:{address}")
+}
+
+/// A listener whose default server is called after it: `tcp:ADDRESS/`.
+pub fn listener(address: &str) -> spec::Listener {
+    let id = tcp_id(address);
+    spec::Listener {
+        default_server: format!("{id}/"),
+        id,
+        protocol: spec::Protocol::Tcp,
+        address: address.into(),
+        parent: None,
+        tls: false,
+        proxy_protocol: false,
+        mesh: false,
+        socket: options(),
+        origin: "test.conf:1".into(),
+    }
+}
+
+pub fn options() -> spec::SocketOptions {
+    spec::SocketOptions {
+        backlog: 511,
+        rcvbuf: None,
+        sndbuf: None,
+        keepalive: None,
+        ipv6only: true,
+        fastopen: None,
+        reuseport: false,
+        deferred: false,
+    }
+}
+
+pub fn text(value: &str) -> spec::Template {
+    vec![spec::Part::Text(value.into())]
+}
+
+/// The server `LISTENER/NAME`, which returns `answer`.
+pub fn server(listener: &str, name: &str, answer: &str) -> spec::Server {
+    let names = if name.is_empty() { Vec::new() } else { vec![exact(name)] };
+    spec::Server {
+        id: format!("{listener}/{name}"),
+        listeners: vec![listener.into()],
+        name: name.into(),
+        names,
+        error_log: None,
+        access: Vec::new(),
+        set: Vec::new(),
+        preread: spec::Preread { tls: false, buffer_size: 16384, timeout_ms: 30_000 },
+        proxy_protocol_timeout_ms: 30_000,
+        tcp_nodelay: true,
+        tls: None,
+        content: spec::Content::Return { text: text(answer) },
+        access_log: Vec::new(),
+        origin: "test.conf:2".into(),
+    }
+}
+
+/// A server whose sessions stay open until the client sends something.
+pub fn waiting_server(listener: &str, answer: &str) -> spec::Server {
+    let mut server = server(listener, "", answer);
+    server.preread.tls = true;
+    server
+}
+
+pub fn exact(name: &str) -> spec::ServerName {
+    spec::ServerName { kind: spec::NameKind::Exact, text: name.into() }
+}
+
+/// A listener with its default server, which returns `answer`.
+pub fn site(address: &str, answer: &str) -> spec::Objects {
+    let listener = listener(address);
+    let server = server(&listener.id, "", answer);
+    objects(vec![listener], vec![server])
+}
+
+/// A listener whose sessions stay open until the client sends something.
+pub fn waiting_site(address: &str, answer: &str) -> spec::Objects {
+    let listener = listener(address);
+    let server = waiting_server(&listener.id, answer);
+    objects(vec![listener], vec![server])
+}
+
+pub fn objects(listeners: Vec<spec::Listener>, servers: Vec<spec::Server>) -> spec::Objects {
+    spec::Objects { listeners, servers, ..spec::Objects::default() }
+}
+
+pub fn removals(listeners: &[&str], servers: &[&str]) -> spec::Removals {
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    spec::Removals { listeners: owned(listeners), servers: owned(servers), ..spec::Removals::default() }
+}
+
+pub fn connect(address: &str) -> TcpStream {
+    let address: SocketAddr = address.parse().unwrap();
+    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// What a server says by itself.
+pub fn fetch(address: &str) -> String {
+    read(connect(address))
+}
+
+/// Sends `bytes`, and returns the answer.
+pub fn ask(mut stream: TcpStream, bytes: &[u8]) -> String {
+    stream.write_all(bytes).unwrap();
+    read(stream)
+}
+
+pub fn read(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    // The gateway waits for it before it closes.
+    stream.shutdown(Shutdown::Both).ok();
+    answer
+}

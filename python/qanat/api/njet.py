@@ -145,7 +145,8 @@ def _reason(error: Exception) -> str:
             cause = f"{error.errno}: {error.reason}"
             return f"bind failed in checking port ({cause}) in addr_port:1"
         case ConfigError():
-            return "; ".join(dict.fromkeys(str(problem) for problem in error.problems))
+            # One at a time, as NJet: what follows is often a consequence of the first.
+            return str(error.problems[0])
         case _:
             return str(error)
 

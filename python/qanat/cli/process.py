@@ -69,7 +69,10 @@ def find_identity(user: str | None, group: str | None) -> Identity | None:
     try:
         gid = entry.pw_gid if group is None else grp.getgrnam(group).gr_gid
     except KeyError as error:
-        raise ProcessError(f'getgrnam("{group}") failed') from error
+        # Without a group the user's name stands for it, which not every system has.
+        if group != user:
+            raise ProcessError(f'getgrnam("{group}") failed') from error
+        gid = entry.pw_gid
     return None if entry.pw_uid == 0 else Identity(user, entry.pw_uid, gid)
 
 
@@ -95,6 +98,18 @@ def become(identity: Identity, owned: Iterable[Path]) -> None:
     data = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
     if libc.capset(header, data) != 0:
         raise ProcessError(f"capset() failed: {os.strerror(ctypes.get_errno())}")
+
+
+def check_installation(identity: Identity) -> None:
+    """See that the new user can read this installation. Raise `ProcessError`."""
+    for path in (os.__file__, __file__):
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            raise ProcessError(
+                f'user "{identity.name}" cannot read the installation: '
+                f'open() "{path}" failed {system_error(error)}'
+            ) from error
 
 
 class Readiness:

@@ -15,6 +15,7 @@ from qanat.cli.process import (
     ProcessError,
     Readiness,
     become,
+    check_installation,
     detach,
     find_identity,
     flush_output,
@@ -52,6 +53,9 @@ def run(options: RunOptions) -> int:
             readiness = detach()
         if isinstance(readiness, int):
             return readiness
+        # Imported late: a wrong configuration is refused without waiting for the web framework.
+        from qanat.cli.serve import Start, serve  # noqa: PLC0415
+
         pid_file = _set_up_process(loaded, options)
     except ConfigError as error:
         messages.problems(error.problems)
@@ -59,9 +63,6 @@ def run(options: RunOptions) -> int:
     except ProcessError as error:
         messages.say("emerg", str(error))
         return 1
-    # Imported late: a wrong configuration is refused without waiting for the web framework.
-    from qanat.cli.serve import Start, serve  # noqa: PLC0415
-
     start = Start(
         loaded=loaded,
         source=options.source,
@@ -81,7 +82,10 @@ def run(options: RunOptions) -> int:
 def _set_up_process(loaded: Loaded, options: RunOptions) -> PidFile | None:
     """Do what must be done before the first thread. Raise `ProcessError`."""
     process = loaded.compiled.process
-    raise_descriptor_limit(process.rlimit_nofile)
+    try:
+        raise_descriptor_limit(process.rlimit_nofile)
+    except ProcessError as error:
+        options.messages.say("alert", str(error))
     if process.user is not None and os.geteuid() != 0:
         user = next(loaded.tree.find("user"))
         options.messages.say(
@@ -89,17 +93,23 @@ def _set_up_process(loaded: Loaded, options: RunOptions) -> PidFile | None:
             'the "user" directive makes sense only if the master process runs '
             f"with super-user privileges, ignored in {user.origin}",
         )
+    identity = find_identity(process.user, process.group)
+    # In front nobody looks for a pid file that was not asked for.
+    wants_pid = not options.foreground or any(loaded.tree.find("pid"))
+    pid_file = PidFile(process.pid) if wants_pid else None
     try:
         make_log_directories(loaded, options.source.paths.prefix)
-        # In front nobody looks for a pid file that was not asked for.
-        wants_pid = not options.foreground or any(loaded.tree.find("pid"))
-        pid_file = PidFile(process.pid) if wants_pid else None
-        identity = find_identity(process.user, process.group)
         if identity is not None:
             process.state_dir.mkdir(parents=True, exist_ok=True)
-            become(identity, (process.state_dir, process.pid, *log_paths(loaded)))
+            own = [process.state_dir, *process.state_dir.iterdir(), *log_paths(loaded)]
+            become(identity, own if pid_file is None else [*own, process.pid])
+            check_installation(identity)
         if process.working_directory is not None:
             os.chdir(process.working_directory)
-    except OSError as error:
+    except (OSError, ProcessError) as error:
+        if pid_file is not None:
+            pid_file.remove()
+        if isinstance(error, ProcessError):
+            raise
         raise ProcessError(f'"{error.filename}" failed {system_error(error)}') from error
     return pid_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import resource
 import subprocess
 import sys
@@ -109,6 +110,16 @@ def test_an_unknown_user_is_an_error() -> None:
     with pytest.raises(ProcessError) as caught:
         find_identity("no such user", None)
     assert str(caught.value) == 'getpwnam("no such user") failed'
+    with pytest.raises(ProcessError) as caught:
+        find_identity("nobody", "no such group")
+    assert str(caught.value) == 'getgrnam("no such group") failed'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
+def test_the_group_is_the_one_of_the_user_unless_it_is_named() -> None:
+    identity = find_identity("nobody", "nobody")
+    assert identity is not None
+    assert identity.gid == pwd.getpwnam("nobody").pw_gid
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")

@@ -41,7 +41,7 @@ def _bring_back(state: State, record: StoredServer) -> str:
     """Add a stored server to the state; return why it cannot be, or nothing."""
     try:
         request, opening = read_stored(record)
-        step = bringing_back(state, request, opening)
+        step = bringing_back(state, record.listener, request, opening)
     except (StoreError, ConfigError, ChangeRefused) as error:
         return str(error)
     added = step.added

@@ -32,18 +32,19 @@ def adding(state: State, request: VirtualServerRequest) -> Step:
     return _step(state, request, result, _opening(state, request, result))
 
 
-def bringing_back(state: State, request: VirtualServerRequest, opening: Opening) -> Step:
-    """Compute the step that adds a stored virtual server again.
+def bringing_back(
+    state: State, listener: str, request: VirtualServerRequest, opening: Opening
+) -> Step:
+    """Compute the step that adds a stored virtual server of a listener again.
 
     It opens its listener with the words that opened it first, or joins what is there now.
     Raise `ConfigError` or a `ChangeRefused`.
     """
-    scope = scope_of(state)
-    if listener_of(request.address, scope) in state.index.listeners:
+    if listener in state.index.listeners:
         words = replace(request, listen_option="")
     else:
         words = replace(request, address=opening.address, listen_option=opening.listen_option)
-    return _step(state, request, compile_virtual_server(words, scope), opening)
+    return _step(state, request, compile_virtual_server(words, scope_of(state)), opening)
 
 
 def removing(state: State, address: str, server_name: str) -> Step:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +12,10 @@ from qanat.compiler.virtual_server import Scope
 from qanat.config.errors import ConfigError
 from qanat.config.parse import parse_file
 from qanat.config.paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 HOSTS = {
     "db.test": ["192.0.2.1", "192.0.2.2"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
@@ -16,6 +16,9 @@ from qanat.compiler.virtual_server import (
     compile_virtual_server,
 )
 from qanat.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

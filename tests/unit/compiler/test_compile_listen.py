@@ -1,11 +1,15 @@
-"""`listen`: forms of addresses, options, shared addresses, and the wildcard that swallows others."""
+"""`listen`: addresses, options, shared addresses, and the wildcard that swallows others."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from compiler_site import Site
 
 from qanat.compiler.plan import Keepalive, Listener
+
+if TYPE_CHECKING:
+    from compiler_site import Site
 
 
 def listeners(site: Site, text: str) -> dict[str, Listener]:
@@ -151,8 +155,8 @@ def test_different_protocols_on_one_address(site: Site) -> None:
 def test_a_wildcard_swallows_the_addresses_of_its_port(site: Site) -> None:
     found = listeners(
         site,
-        "server { listen 127.0.0.1:80; listen 127.0.0.2:80 bind; listen [::1]:80; listen 127.0.0.1:81;"
-        " listen 127.0.0.1:80 udp; listen unix:/run/80; }"
+        "server { listen 127.0.0.1:80; listen 127.0.0.2:80 bind; listen [::1]:80;"
+        " listen 127.0.0.1:81; listen 127.0.0.1:80 udp; listen unix:/run/80; }"
         "server { listen 80; listen 127.0.0.3:80 reuseport; }",
     )
     parents = {name: listener.parent for name, listener in found.items() if listener.parent}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from compiler_site import Site
+
+if TYPE_CHECKING:
+    from compiler_site import Site
 
 
 def test_kinds_of_names(site: Site) -> None:
     (server,) = site.stream(
-        "server { listen 80; server_name WWW.Example.com .a.test *.b.test c.*; server_name ~^D$ ''; }"
+        "server { listen 80; server_name WWW.Example.com .a.test *.b.test c.*;"
+        " server_name ~^D$ ''; }"
     ).objects.servers
     assert server.name == "WWW.Example.com"
     assert [(name.kind, name.text) for name in server.names] == [

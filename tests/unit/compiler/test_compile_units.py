@@ -74,16 +74,21 @@ def test_a_size_is_its_number_times_its_unit(number: int, unit: str) -> None:
     assert parse_size(f"{number}{unit}") == number * {"": 1, "k": 1024, "m": 1024**2}[unit]
 
 
+_WEEK_TO_SECOND = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+
+
 @given(
-    *(st.integers(0, 10**6) for _ in range(6)),
+    st.lists(st.integers(0, 10**6), min_size=5, max_size=5),
+    st.integers(0, 10**6),
     st.sampled_from(["", " ", "  "]),
 )
-def test_the_parts_of_a_time_add_up(
-    w: int, d: int, h: int, m: int, s: int, ms: int, gap: str
-) -> None:  # noqa: PLR0917
-    text = gap.join([f"{w}w", f"{d}d", f"{h}h", f"{m}m", f"{s}s", f"{ms}ms"])
-    seconds = (((w * 7 + d) * 24 + h) * 60 + m) * 60 + s
-    assert parse_time_ms(text) == seconds * 1000 + ms
+def test_the_parts_of_a_time_add_up(counts: list[int], milliseconds: int, gap: str) -> None:
+    parts = [f"{count}{unit}" for count, unit in zip(counts, _WEEK_TO_SECOND, strict=True)]
+    seconds = sum(
+        count * unit for count, unit in zip(counts, _WEEK_TO_SECOND.values(), strict=True)
+    )
+    assert parse_time_s(gap.join(parts)) == seconds
+    assert parse_time_ms(gap.join([*parts, f"{milliseconds}ms"])) == seconds * 1000 + milliseconds
 
 
 @given(st.text(max_size=12))

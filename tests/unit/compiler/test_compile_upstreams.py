@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from compiler_site import Site
 
 from qanat.compiler.plan import (
     Balance,
@@ -17,6 +18,9 @@ from qanat.compiler.plan import (
     RoundRobin,
 )
 
+if TYPE_CHECKING:
+    from compiler_site import Site
+
 
 def target(content: Content) -> ProxyToUpstream | ProxyToVariable:
     assert isinstance(content, ProxyContent)
@@ -25,7 +29,8 @@ def target(content: Content) -> ProxyToUpstream | ProxyToVariable:
 
 def test_peers(site: Site) -> None:
     (upstream,) = site.stream(
-        "upstream Db { zone db 64k; server db.test:5432 weight=3 max_conns=7 max_fails=2 fail_timeout=1m;"
+        "upstream Db { zone db 64k; server db.test:5432 weight=3 max_conns=7 max_fails=2"
+        " fail_timeout=1m;"
         " server [::1]:1 backup; server unix:/run/db down; }"
     ).objects.upstreams
     assert upstream.name == "Db"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from compiler_site import Site
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qanat.compiler.compilation import Refused
 from qanat.compiler.plan import Map, Template
 from qanat.compiler.variables import hostname_kinds, parse_template
+
+if TYPE_CHECKING:
+    from compiler_site import Site
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def check(source: Source) -> Loaded:
         try:
             check_plan(ChangeSet(revision=1, settings=compiled.settings, put=compiled.objects))
         except PlanRefused as refused:
-            problems.append(_problem_of(refused.reason, refused.origin))
+            problems.append(problem_of(refused))
     if problems:
         raise ConfigError(problems)
     return loaded
@@ -78,6 +78,9 @@ def summary(loaded: Loaded) -> str:
     return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
 
 
-def _problem_of(reason: str, origin: str) -> Problem:
-    file, _, line = origin.rpartition(":")
-    return Problem(reason, file, int(line)) if line.isdigit() else Problem(reason, origin)
+def problem_of(refused: PlanRefused) -> Problem:
+    """Say a refusal of the data plane as a problem at its place in the configuration."""
+    file, _, line = refused.origin.rpartition(":")
+    if not line.isdigit():
+        return Problem(str(refused))
+    return Problem(refused.reason, file, int(line))

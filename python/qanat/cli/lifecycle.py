@@ -6,15 +6,17 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
+from qanat.cli.check import problem_of
 from qanat.cli.configuration import Source, load_configuration, make_log_directories
 from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.config.errors import ConfigError
-from qanat.control.errors import ChangeRefused
+from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.store.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qanat.compiler.compile import Compiled
     from qanat.control.gateway import LiveGateway
 
 _HANDLED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -25,19 +27,22 @@ _ACTIONS = {
     signal.SIGINT: "exiting",
     signal.SIGUSR1: "reopening logs",
 }
+_FIXED = ("worker_processes", "state_dir", "user", "group", "pid")
 _POLL_S = 0.02  # how often a drain looks whether sessions are left
 
 
 class Lifecycle:
     """Carries signals out until one of them ends the gateway."""
 
-    def __init__(self, gateway: LiveGateway, api: ControlApi, source: Source) -> None:
+    def __init__(
+        self, gateway: LiveGateway, api: ControlApi, source: Source, compiled: Compiled
+    ) -> None:
         self._gateway = gateway
         self._api = api
         self._source = source
         self._log: Callable[[str, str], None] = gateway.engine.log
         self._signals: asyncio.Queue[signal.Signals | None] = asyncio.Queue()
-        self._shutdown_timeout_ms = 0
+        self._compiled = compiled
         self._reload_wanted = False
         self._reload: asyncio.Task[None] | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -51,9 +56,8 @@ class Lifecycle:
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         signal.signal(signal.SIGWINCH, signal.SIG_IGN)
 
-    async def run(self, shutdown_timeout_ms: int) -> None:
+    async def run(self) -> None:
         """Serve until a signal ends it, or the drain that one began is over."""
-        self._shutdown_timeout_ms = shutdown_timeout_ms
         while (number := await self._signals.get()) is not None:
             name = signal.Signals(number).name
             message = f"signal {int(number)} ({name}) received, {_ACTIONS[number]}"
@@ -92,8 +96,13 @@ class Lifecycle:
             except ConfigError as error:
                 for problem in error.problems:
                     self._log("emerg", str(problem))
-            except (ChangeRefused, StoreError, ControlBindError, OSError) as error:
+            except PlanRefused as error:
+                self._log("emerg", str(problem_of(error)))
+            except (ChangeRefused, StoreError, ControlBindError) as error:
                 self._log("emerg", str(error))
+            except Exception as error:
+                # Whatever it is, the gateway goes on with what it has, and the log says so.
+                self._log("emerg", f"reconfiguring failed: {type(error).__name__}: {error}")
             else:
                 self._log("notice", "reconfigured")
 
@@ -109,21 +118,34 @@ class Lifecycle:
         except BaseException:
             release(bound)
             raise
-        self._shutdown_timeout_ms = loaded.compiled.settings.shutdown_timeout_ms
+        self._warn_of_restart(loaded.compiled)
+        self._compiled = loaded.compiled
         await self._api.switch(endpoints, bound)
 
+    def _warn_of_restart(self, compiled: Compiled) -> None:
+        before, after = self._compiled.process, compiled.process
+        for name in _FIXED:
+            if getattr(before, name) != getattr(after, name):
+                self._log("warn", f'a new "{name}" takes effect at the next start')
+
     async def _run_drain(self) -> None:
+        """Drain, then end `run`."""
+        try:
+            await self._drained()
+        finally:
+            self._signals.put_nowait(None)
+
+    async def _drained(self) -> None:
         """Stop accepting, and wait for the sessions as long as `worker_shutdown_timeout` allows."""
         self._log("notice", "gracefully shutting down")
         engine = self._gateway.engine
         engine.drain()
         await self._api.close()
         loop = asyncio.get_running_loop()
-        timeout_ms = self._shutdown_timeout_ms
+        timeout_ms = self._compiled.settings.shutdown_timeout_ms
         end = loop.time() + timeout_ms / 1000 if timeout_ms else None
         while engine.sessions() > 0:
             if end is not None and loop.time() >= end:
                 self._log("info", "shutdown timeout")
                 break
             await asyncio.sleep(_POLL_S)
-        self._signals.put_nowait(None)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import qanat
-from qanat.cli.check import summary
+from qanat.cli.check import problem_of, summary
 from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.cli.lifecycle import Lifecycle
 from qanat.control.engine import open_engine
-from qanat.control.errors import ChangeRefused
+from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
 from qanat.control.state import FileAccess
 from qanat.store.base import StoreError
@@ -48,10 +48,11 @@ async def serve(start: Start) -> int:
     try:
         gateway, api = await _open(start, engine)
     except (StoreError, ChangeRefused, ControlBindError) as error:
-        start.messages.say("emerg", str(error))
+        text = problem_of(error) if isinstance(error, PlanRefused) else error
+        start.messages.say("emerg", str(text))
         await asyncio.to_thread(engine.stop)
         return 1
-    lifecycle = Lifecycle(gateway, api, start.source)
+    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled)
     lifecycle.install()
     if start.pid_file is not None:
         start.pid_file.write()
@@ -62,7 +63,7 @@ async def serve(start: Start) -> int:
     # What the start has made stays: the collector need not look at it again.
     gc.freeze()
     gc.enable()
-    await lifecycle.run(loaded.compiled.settings.shutdown_timeout_ms)
+    await lifecycle.run()
     await api.close()
     await gateway.close()
     engine.log("notice", "exit")

@@ -18,6 +18,7 @@ from qanat.cli.configuration import Source, load_configuration
 from qanat.cli.control_api import ControlApi, ControlBindError, bind
 from qanat.cli.lifecycle import Lifecycle
 from qanat.config.paths import Paths
+from qanat.control.errors import PlanRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,16 +77,17 @@ class Running:
 
 
 @asynccontextmanager
-async def running(directory: Path, text: str, timeout_ms: int = 0) -> AsyncIterator[Running]:
+async def running(directory: Path, text: str) -> AsyncIterator[Running]:
     engine = LoggingEngine()
     async with live_gateway(directory, text, engine) as (gateway, _):
         source = Source(Paths.of(directory / "nginx.conf"))
         api = ControlApi(gateway)
-        endpoints = load_configuration(source).compiled.process.control
+        compiled = load_configuration(source).compiled
+        endpoints = compiled.process.control
         await api.switch(endpoints, api.bind(endpoints))
-        lifecycle = Lifecycle(gateway, api, source)
+        lifecycle = Lifecycle(gateway, api, source, compiled)
         lifecycle.install()
-        life = asyncio.create_task(lifecycle.run(timeout_ms))
+        life = asyncio.create_task(lifecycle.run())
         try:
             yield Running(directory, gateway, engine, api, life)
         finally:
@@ -124,6 +126,24 @@ async def test_hup_with_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) 
         assert gateway.engine.plan.servers == before
 
 
+async def test_hup_says_what_only_a_start_can_change(tmp_path: Path) -> None:
+    async with running(tmp_path, STREAM) as gateway:
+        gateway.write("worker_processes 2;\n" + STREAM)
+        send(signal.SIGHUP)
+        await gateway.engine.until_logged("reconfigured")
+        warning = ("warn", 'a new "worker_processes" takes effect at the next start')
+        assert warning in gateway.engine.logged
+
+
+async def test_a_refusal_of_the_data_plane_names_its_place(tmp_path: Path) -> None:
+    async with running(tmp_path, STREAM) as gateway:
+        refused = PlanRefused("servers", "a", "names", "bad regex", f"{tmp_path}/nginx.conf:2")
+        gateway.engine.fail_next["prepare"] = refused
+        gateway.write(STREAM.replace("a;", "b;"))
+        send(signal.SIGHUP)
+        await gateway.engine.until_logged(f"bad regex in {tmp_path}/nginx.conf:2")
+
+
 async def test_usr1_opens_the_logs_anew(tmp_path: Path) -> None:
     async with running(tmp_path, STREAM) as gateway:
         send(signal.SIGUSR1)
@@ -154,7 +174,7 @@ async def test_quit_waits_for_the_sessions(tmp_path: Path) -> None:
 
 
 async def test_quit_waits_no_longer_than_the_configuration_says(tmp_path: Path) -> None:
-    async with running(tmp_path, STREAM, timeout_ms=50) as gateway:
+    async with running(tmp_path, "worker_shutdown_timeout 50ms;\n" + STREAM) as gateway:
         gateway.engine.open_sessions["tcp:0.0.0.0:22222/"] = 1
         send(signal.SIGQUIT)
         await asyncio.wait_for(gateway.life, 20)

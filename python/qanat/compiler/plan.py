@@ -1,8 +1,8 @@
 """The plan: what the data plane executes, as typed objects. Mirrors `crates/plan` field for field.
 
-The compiler makes these from a configuration or from API objects; `control` stores and diffs them (they compare by
-value); `control/engine.py` encodes a `ChangeSet` as MessagePack for the extension. Durations end in `_ms` or `_s`.
-Meanings are documented once, in `crates/plan/src/*.rs`.
+The compiler makes these from a configuration or from API objects; `control` stores and diffs them
+(they compare by value); `control/engine.py` encodes a `ChangeSet` as MessagePack for the extension.
+Durations end in `_ms` or `_s`. Meanings are documented once, in `crates/plan/src/*.rs`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import msgspec
 
 SCHEMA = 1
 
-# [is_variable, text]: literal text, or the lower-case name of a variable (a number for a regex capture).
+# [is_variable, text]: literal text, or the lower-case name of a variable (a number for a regex
+# capture).
 Part = tuple[bool, str]
 Template = tuple[Part, ...]
 
@@ -45,7 +46,8 @@ class SocketOptions(Record, frozen=True, kw_only=True):
 
 
 class Listener(Record, frozen=True, kw_only=True):
-    """One address that sessions arrive at; `id` is `PROTOCOL:ADDRESS`, as `tcp:0.0.0.0:80` or `tcp:unix:/run/q.sock`."""
+    """One address that sessions arrive at; `id` is `PROTOCOL:ADDRESS`, as `tcp:0.0.0.0:80` or
+    `tcp:unix:/run/q.sock`."""
 
     id: str
     protocol: Literal["tcp", "udp"]
@@ -60,7 +62,8 @@ class Listener(Record, frozen=True, kw_only=True):
 
 
 class ServerName(Record, frozen=True, kw_only=True):
-    """One name of a server; lower case and without the wildcard (`example.com` for `*.example.com`)."""
+    """One name of a server; lower case and without the wildcard (`example.com` for
+    `*.example.com`)."""
 
     kind: Literal["exact", "leading", "trailing", "regex"]
     text: str
@@ -123,7 +126,8 @@ class Bind(Record, frozen=True, kw_only=True):
 
 
 class ProxyTls(Record, frozen=True, kw_only=True):
-    """TLS towards the peer; `trusted` holds DER certificates, `certificate` is the id of a certificate object."""
+    """TLS towards the peer; `trusted` holds DER certificates, `certificate` is the id of a
+    certificate object."""
 
     name: Template | None = None
     server_name: bool = False
@@ -177,7 +181,8 @@ Content = NoContent | ReturnContent | ProxyContent
 
 
 class Target(Record, frozen=True, kw_only=True):
-    """Where log lines go; `path` is absolute, may hold variables (access logs), and is empty for `stderr`."""
+    """Where log lines go; `path` is absolute, may hold variables (access logs), and is empty for
+    `stderr`."""
 
     kind: Literal["file", "stderr"]
     path: Template = ()
@@ -229,7 +234,8 @@ class Server(Record, frozen=True, kw_only=True):
 
 
 class Certificate(Record, frozen=True, kw_only=True):
-    """A certificate chain (DER, the leaf first) with its key (PKCS#8 DER); `id` is a digest of both."""
+    """A certificate chain (DER, the leaf first) with its key (PKCS#8 DER); `id` is a digest of
+    both."""
 
     id: str
     chain: tuple[bytes, ...]
@@ -262,7 +268,8 @@ Balance = RoundRobin | LeastConn | Hash | Random
 
 
 class Peer(Record, frozen=True, kw_only=True):
-    """One address of an upstream; `server` is the argument as written, shared by the addresses of one host name."""
+    """One address of an upstream; `server` is the argument as written, shared by the addresses of
+    one host name."""
 
     server: str
     address: str
@@ -300,7 +307,8 @@ class MapPattern(Record, frozen=True, kw_only=True):
 
 
 class Map(Record, frozen=True, kw_only=True, tag_field="type", tag="map"):
-    """`map SOURCE $name { … }`: exact, longest `*.`, longest `.*`, first regex, default, in this order."""
+    """`map SOURCE $name { … }`: exact, longest `*.`, longest `.*`, first regex, default, in this
+    order."""
 
     source: Template
     default: Template = ()
@@ -332,7 +340,8 @@ class Settings(Record, frozen=True, kw_only=True):
 
 
 class Objects(Record, frozen=True, kw_only=True):
-    """Objects by kind; each kind has its own space of ids (`name` for variables, formats and upstreams)."""
+    """Objects by kind; each kind has its own space of ids (`name` for variables, formats and
+    upstreams)."""
 
     variables: tuple[Variable, ...] = ()
     formats: tuple[LogFormat, ...] = ()

@@ -231,6 +231,12 @@ def test_names_of_variables() -> None:
     assert all(name == name.lower() and not name.endswith("_") for name in builtin.NAMES)
 
 
+@pytest.mark.conformance
+def test_the_data_plane_has_the_same_variables() -> None:
+    native = pytest.importorskip("qanat._native")
+    assert set(native.variable_names()) == builtin.NAMES | set(builtin.PREFIXES)
+
+
 @pytest.mark.slow
 def test_ten_thousand_servers(site: Site) -> None:
     servers = "".join(

@@ -38,7 +38,7 @@ def check(
                 message,
                 directive.file,
                 directive.line,
-                hint=_hint(directive.name, context, message),
+                hint=_hint(directive, context, message),
             )
         elif row is not None and row.block not in {None, UNCHECKED} and directive.block is not None:
             yield from check(directive.block, row.block or context)
@@ -94,11 +94,14 @@ def _nginx_names() -> frozenset[str]:
     return frozenset(DIRECTIVES)
 
 
-def _hint(name: str, context: str, message: str) -> str:
-    if not message.startswith("unknown directive"):
-        return ""
-    near = _nearest(name, context)
-    return f'did you mean "{near}"?' if near else ""
+def _hint(directive: Directive, context: str, message: str) -> str:
+    if message.startswith("unknown directive"):
+        near = _nearest(directive.name, context)
+        return f'did you mean "{near}"?' if near else ""
+    if message.startswith("invalid number of arguments"):
+        swallowed = next((word for word in directive.args if word in BY_CONTEXT[context]), None)
+        return f'is ";" missing before "{swallowed}"?' if swallowed else ""
+    return ""
 
 
 @lru_cache(maxsize=1024)

@@ -71,6 +71,14 @@ stream {
     ]
 
 
+def test_a_forgotten_semicolon_is_pointed_at(tmp_path: Path) -> None:
+    text = "events {}\nstream { server {\n proxy_timeout 5s\n proxy_pass a;\n} }"
+    assert errors(tmp_path, text) == [
+        'invalid number of arguments in "proxy_timeout" directive in nginx.conf:4; '
+        'is ";" missing before "proxy_pass"?'
+    ]
+
+
 def test_a_missing_main_file_is_named_without_a_place(tmp_path: Path) -> None:
     conf = tmp_path / "nginx.conf"
     with pytest.raises(ConfigError) as caught:

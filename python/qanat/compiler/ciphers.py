@@ -28,7 +28,7 @@ _EVERY = frozenset(
     {"ALL", "DEFAULT", "HIGH", "TLSv1.2", "ECDHE", "EECDH", "kECDHE", "kEECDH", "ECDH", "FIPS"}
     | {"AEAD", "PROFILE=SYSTEM"}
 )
-# Aliases for kinds of ciphers that rustls has none of; they may be excluded, which changes nothing.
+# OpenSSL's `RSA` is the key exchange, which rustls does not have: only `aRSA` is the signature.
 _RSA_AUTH = frozenset({"aRSA"})
 _ECDSA_AUTH = frozenset({"aECDSA", "ECDSA"})
 _AES256 = frozenset({"AES", "AES256", "AESGCM"})

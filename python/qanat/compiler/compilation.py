@@ -39,12 +39,17 @@ def resolve_host(host: str) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+def host_name() -> str:
+    """Name the host as `$hostname` does, in lower case."""
+    return socket.gethostname().lower()
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What a compile knows of its surroundings."""
 
     paths: Paths
-    hostname: str = field(default_factory=socket.gethostname)
+    hostname: str = field(default_factory=host_name)
     resolve: Resolve = resolve_host
 
 

@@ -7,11 +7,18 @@ the live state.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qanat.compiler.compilation import Compilation, Known, Refused, Resolve, World, resolve_host
+from qanat.compiler.compilation import (
+    Compilation,
+    Known,
+    Refused,
+    Resolve,
+    World,
+    host_name,
+    resolve_host,
+)
 from qanat.compiler.inherit import Level
 from qanat.compiler.listen import Listen, make_listener, read_listen
 from qanat.compiler.log import check_formats
@@ -59,7 +66,7 @@ class Scope:
     dynamic_listeners: Container[str] = frozenset()
     defaults: Level = field(default_factory=Level)
     allow_files: bool = False
-    hostname: str = field(default_factory=socket.gethostname)
+    hostname: str = field(default_factory=host_name)
     resolve: Resolve = resolve_host
 
 

@@ -122,16 +122,17 @@ fn is_closed(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EBADF))
 }
 
-/// Goes on after a failed `accept`: at once if only that connection is lost, after a pause if the system lacks something.
+/// Goes on after a failed `accept`: at once if only that connection is lost, after a pause otherwise.
 async fn recover(worker: &Worker, error: &io::Error) {
     let line = format!("accept4() failed ({})", describe(error));
-    match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
-            pause(worker, Level::Crit, &line);
-            tokio::time::sleep(SHORTAGE_PAUSE).await;
-        }
-        _ => worker.shared.plan.load().settings.error_log.write(Level::Error, &line),
+    let lost = [libc::ECONNABORTED, libc::ECONNRESET, libc::EPROTO, libc::EINTR];
+    if error.raw_os_error().is_some_and(|code| lost.contains(&code)) {
+        worker.shared.plan.load().settings.error_log.write(Level::Error, &line);
+        return;
     }
+    // No descriptors, no memory, or something else that would fail again at once.
+    pause(worker, Level::Crit, &line);
+    tokio::time::sleep(SHORTAGE_PAUSE).await;
 }
 
 fn pause(worker: &Worker, level: Level, line: &str) {

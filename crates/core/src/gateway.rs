@@ -77,6 +77,9 @@ impl Gateway {
         if state.threads.is_empty() {
             return Err(refuse_change_set("the gateway has stopped"));
         }
+        if self.shared.draining.load(Ordering::SeqCst) {
+            return Err(refuse_change_set("the gateway is draining"));
+        }
         let present = self.shared.plan.load();
         if change.settings.is_none() && present.revision == 0 {
             return Err(refuse_change_set("the first change set has no settings"));

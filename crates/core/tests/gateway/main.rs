@@ -1,4 +1,10 @@
 //! The data plane as its users see it: change sets in, bytes over loopback sockets out. No Python.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that fails says so by a panic"
+)]
 
 mod changes;
 mod phases;

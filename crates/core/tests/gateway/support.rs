@@ -9,52 +9,52 @@ use qanat_core::gateway::Gateway;
 use qanat_plan as spec;
 
 /// Long enough for any machine; nothing waits for it unless a test fails.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A gateway, and the revision that it has.
-pub struct Running {
-    pub gateway: Gateway,
+pub(crate) struct Running {
+    pub(crate) gateway: Gateway,
     revision: std::cell::Cell<u64>,
 }
 
 impl Running {
-    pub fn start(workers: u32) -> Self {
+    pub(crate) fn start(workers: u32) -> Self {
         let options = spec::Options { schema: spec::SCHEMA, workers };
         Self { gateway: Gateway::new(&options).unwrap(), revision: std::cell::Cell::new(0) }
     }
 
     /// A change set that would come next.
-    pub fn change(&self, put: spec::Objects, remove: spec::Removals) -> spec::ChangeSet {
+    pub(crate) fn change(&self, put: spec::Objects, remove: spec::Removals) -> spec::ChangeSet {
         let revision = self.revision.get() + 1;
         let settings = (revision == 1).then(|| settings(512));
         spec::ChangeSet { schema: spec::SCHEMA, revision, settings, put, remove }
     }
 
-    pub fn try_put(&self, put: spec::Objects) -> Result<(), ApplyError> {
+    pub(crate) fn try_put(&self, put: spec::Objects) -> Result<(), ApplyError> {
         self.apply(&self.change(put, spec::Removals::default()))
     }
 
-    pub fn put(&self, put: spec::Objects) {
+    pub(crate) fn put(&self, put: spec::Objects) {
         self.try_put(put).unwrap();
     }
 
-    pub fn remove(&self, remove: spec::Removals) {
+    pub(crate) fn remove(&self, remove: spec::Removals) {
         self.apply(&self.change(spec::Objects::default(), remove)).unwrap();
     }
 
-    pub fn apply(&self, change: &spec::ChangeSet) -> Result<(), ApplyError> {
+    pub(crate) fn apply(&self, change: &spec::ChangeSet) -> Result<(), ApplyError> {
         let ticket = self.gateway.prepare(change)?;
         self.revision.set(change.revision);
         self.gateway.commit(ticket)
     }
 
     /// A number from the status snapshot.
-    pub fn status(&self, field: &str) -> u64 {
+    pub(crate) fn status(&self, field: &str) -> u64 {
         status(&self.gateway, field)
     }
 
     /// Returns when a number of the status is what it should be.
-    pub fn wait_for(&self, field: &str, wanted: impl Fn(u64) -> bool) {
+    pub(crate) fn wait_for(&self, field: &str, wanted: impl Fn(u64) -> bool) {
         wait_until(field, || wanted(self.status(field)));
     }
 }
@@ -66,7 +66,7 @@ impl Drop for Running {
 }
 
 /// A number from the status snapshot.
-pub fn status(gateway: &Gateway, field: &str) -> u64 {
+pub(crate) fn status(gateway: &Gateway, field: &str) -> u64 {
     #[derive(serde::Deserialize)]
     struct Status {
         sessions: u64,
@@ -84,7 +84,7 @@ pub fn status(gateway: &Gateway, field: &str) -> u64 {
     }
 }
 
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < DEADLINE, "waited too long for: {what}");
@@ -92,7 +92,7 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-pub fn settings(worker_connections: u32) -> spec::Settings {
+pub(crate) fn settings(worker_connections: u32) -> spec::Settings {
     spec::Settings {
         node_name: String::new(),
         hostname: "test".into(),
@@ -104,21 +104,21 @@ pub fn settings(worker_connections: u32) -> spec::Settings {
 }
 
 /// A port of 127.0.0.1 that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// `127.0.0.1:PORT` with a free port.
-pub fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
-pub fn tcp_id(address: &str) -> String {
+pub(crate) fn tcp_id(address: &str) -> String {
     format!("tcp:{address}")
 }
 
 /// A listener whose default server is called after it: `tcp:ADDRESS/`.
-pub fn listener(address: &str) -> spec::Listener {
+pub(crate) fn listener(address: &str) -> spec::Listener {
     let id = tcp_id(address);
     spec::Listener {
         default_server: format!("{id}/"),
@@ -134,7 +134,7 @@ pub fn listener(address: &str) -> spec::Listener {
     }
 }
 
-pub fn options() -> spec::SocketOptions {
+pub(crate) fn options() -> spec::SocketOptions {
     spec::SocketOptions {
         backlog: 511,
         rcvbuf: None,
@@ -147,12 +147,12 @@ pub fn options() -> spec::SocketOptions {
     }
 }
 
-pub fn text(value: &str) -> spec::Template {
+pub(crate) fn text(value: &str) -> spec::Template {
     vec![spec::Part::Text(value.into())]
 }
 
 /// The server `LISTENER/NAME`, which returns `answer`.
-pub fn server(listener: &str, name: &str, answer: &str) -> spec::Server {
+pub(crate) fn server(listener: &str, name: &str, answer: &str) -> spec::Server {
     let names = if name.is_empty() { Vec::new() } else { vec![exact(name)] };
     spec::Server {
         id: format!("{listener}/{name}"),
@@ -173,40 +173,40 @@ pub fn server(listener: &str, name: &str, answer: &str) -> spec::Server {
 }
 
 /// A server whose sessions stay open until the client sends something.
-pub fn waiting_server(listener: &str, answer: &str) -> spec::Server {
+pub(crate) fn waiting_server(listener: &str, answer: &str) -> spec::Server {
     let mut server = server(listener, "", answer);
     server.preread.tls = true;
     server
 }
 
-pub fn exact(name: &str) -> spec::ServerName {
+pub(crate) fn exact(name: &str) -> spec::ServerName {
     spec::ServerName { kind: spec::NameKind::Exact, text: name.into() }
 }
 
 /// A listener with its default server, which returns `answer`.
-pub fn site(address: &str, answer: &str) -> spec::Objects {
+pub(crate) fn site(address: &str, answer: &str) -> spec::Objects {
     let listener = listener(address);
     let server = server(&listener.id, "", answer);
     objects(vec![listener], vec![server])
 }
 
 /// A listener whose sessions stay open until the client sends something.
-pub fn waiting_site(address: &str, answer: &str) -> spec::Objects {
+pub(crate) fn waiting_site(address: &str, answer: &str) -> spec::Objects {
     let listener = listener(address);
     let server = waiting_server(&listener.id, answer);
     objects(vec![listener], vec![server])
 }
 
-pub fn objects(listeners: Vec<spec::Listener>, servers: Vec<spec::Server>) -> spec::Objects {
+pub(crate) fn objects(listeners: Vec<spec::Listener>, servers: Vec<spec::Server>) -> spec::Objects {
     spec::Objects { listeners, servers, ..spec::Objects::default() }
 }
 
-pub fn removals(listeners: &[&str], servers: &[&str]) -> spec::Removals {
+pub(crate) fn removals(listeners: &[&str], servers: &[&str]) -> spec::Removals {
     let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
     spec::Removals { listeners: owned(listeners), servers: owned(servers), ..spec::Removals::default() }
 }
 
-pub fn connect(address: &str) -> TcpStream {
+pub(crate) fn connect(address: &str) -> TcpStream {
     let address: SocketAddr = address.parse().unwrap();
     let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -214,17 +214,17 @@ pub fn connect(address: &str) -> TcpStream {
 }
 
 /// What a server says by itself.
-pub fn fetch(address: &str) -> String {
+pub(crate) fn fetch(address: &str) -> String {
     read(connect(address))
 }
 
 /// Sends `bytes`, and returns the answer.
-pub fn ask(mut stream: TcpStream, bytes: &[u8]) -> String {
+pub(crate) fn ask(mut stream: TcpStream, bytes: &[u8]) -> String {
     stream.write_all(bytes).unwrap();
     read(stream)
 }
 
-pub fn read(mut stream: TcpStream) -> String {
+pub(crate) fn read(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     // The gateway waits for it before it closes.

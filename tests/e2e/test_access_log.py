@@ -7,6 +7,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.harness.clients import ask, ask_tls, connect, is_reset
 from tests.harness.servers import serve, tagged
 from tests.harness.waiting import until
@@ -91,20 +92,28 @@ def test_conditions(gateway: Gateway, authority: Authority) -> None:
     assert gateway.log_lines(0, "stream.log") == []
 
 
-def test_what_a_client_writes_cannot_break_a_line(gateway: Gateway) -> None:
-    config = """
-    stream {
-        log_format name '$ssl_preread_alpn_protocols';
-        access_log logs/access.log name;
-        server { listen 127.0.0.1:@front; ssl_preread on; return ""; }
-    }
-    """
-    gateway.write(config)
+PREREAD = """
+stream {
+    log_format name '$ssl_preread_alpn_protocols';
+    access_log logs/access.log name;
+    server { listen 127.0.0.1:@front; ssl_preread on; return ""; }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "logged"),
+    [(b'a\n"\\b', "a\\x0A\\x22\\x5Cb"), (b"\x00\x7f", "\\x00\\x7F"), (b"\xff", "\\xFF")],
+)
+def test_what_a_client_writes_cannot_break_a_line(
+    gateway: Gateway, protocol: bytes, logged: str
+) -> None:
+    gateway.write(PREREAD)
     gateway.start()
     with connect(gateway.port("front")) as client:
-        client.sendall(hello_with_alpn(b'a\n"\\\xff'))
+        client.sendall(hello_with_alpn(protocol))
         is_reset(client)
-    assert gateway.log_lines(1) == ["a\\x0A\\x22\\x5C\\xFF"]
+    assert gateway.log_lines(1) == [logged]
 
 
 def hello_with_alpn(protocol: bytes) -> bytes:

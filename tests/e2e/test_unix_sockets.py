@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.harness.clients import ask, connect_unix, read_all
+from tests.harness.gateway import MAIN
 from tests.harness.servers import echo, listen_unix, serve, tagged
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ stream {
 
 
 def write(gateway: Gateway, directory: Path) -> None:
-    paths = {name: directory / f"{name}.sock" for name in ("front", "closed", "peer")}
-    gateway.write(CONFIG, **paths)
+    paths: dict[str, object] = {
+        name: directory / f"{name}.sock" for name in ("front", "closed", "peer")
+    }
+    gateway.write(CONFIG, main=MAIN, **paths)
 
 
 def test_in_front(gateway: Gateway, tmp_path: Path) -> None:

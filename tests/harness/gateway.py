@@ -60,8 +60,7 @@ class Gateway:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
         printed = self._read_until_ready(self.process)
         if _READY not in printed:
-            status = self.process.wait(PATIENCE)
-            self.process = None
+            status = self.wait()
             raise StartError(f"exit status {status}\n{printed}{self.stderr()}")
         return self
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from qanat.control.gateway import LiveGateway
 
 LARGEST_BODY = 1024 * 1024
+# Read on this far before refusing: a connection closed with data unread resets, answer and all.
+_DRAINED = 8 * LARGEST_BODY
 JSON = b"application/json"
 SUCCESS = b'{"code":0,"msg":"success."}'
 
@@ -183,17 +185,21 @@ def _json(code: int, message: str) -> bytes:
 
 async def _read(scope: Scope, receive: Receive) -> bytes | None:
     """Read the body; None if it is larger than a request may be."""
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if int(declared) > LARGEST_BODY:
+    if int(dict(scope["headers"]).get(b"content-length", b"0")) > _DRAINED:
         return None
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
         message = await receive()
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
+        if message["type"] != "http.request":
+            return b""
+        size += len(message.get("body", b""))
+        if size <= LARGEST_BODY:
+            pieces.append(message.get("body", b""))
+        elif size > _DRAINED:
             return None
-    return body if message["type"] == "http.request" else b""
+        more = message.get("more_body", False)
+    return b"".join(pieces) if size <= LARGEST_BODY else None
 
 
 async def _send(send: Send, answer: Answer, *, head: bool) -> None:

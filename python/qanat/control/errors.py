@@ -54,9 +54,9 @@ class PlanRefused(ChangeRefused):
     code = "plan"
 
     def __init__(self, kind: str, ident: str, field: str, reason: str, origin: str) -> None:
-        place = f" ({origin})" if origin else ""
-        at = f".{field}" if field else ""
-        super().__init__(f"{reason}: {kind} {ident}{at}{place}")
+        # The file's own objects are known by their place, others by their id.
+        place = f" in {origin}" if ":" in origin else f" ({kind} {ident})" if ident else ""
+        super().__init__(f"{reason}{place}")
         self.kind = kind
         self.ident = ident
         self.field = field

@@ -1,8 +1,9 @@
-"""NJet's `stream_srv`, answer for answer: the shared vectors, and what needs more than one request."""
+"""NJet's `stream_srv`, answer for answer: shared vectors, and what takes more than one request."""
 
 import asyncio
 import errno
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.harness.live import live_gateway
 import qanat
 from qanat.control.errors import ListenRefused
 from qanat.control.turns import Limits
-from qanat.store.base import StoreError
+from qanat.store.base import Change, StoreError
 
 RESOURCE = "/api/v1/stream_srv"
 VECTORS = json.loads((Path(__file__).parents[2] / "conformance" / "njet.json").read_text())
@@ -64,13 +65,14 @@ async def test_success_is_27_bytes_whatever_the_content_type(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_one_mebibyte(tmp_path: Path, chunked: bool) -> None:
-    async def pieces() -> Any:
-        for _ in range(5):
-            yield b" " * 300_000
+@pytest.mark.parametrize("size", [1024 * 1024 + 1, 9 * 1024 * 1024])
+async def test_a_body_over_one_mebibyte(tmp_path: Path, size: int, chunked: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, size, 65536):
+            yield b" " * min(65536, size - start)
 
     async with live_gateway(tmp_path) as (gateway, _), control_client(gateway) as client:
-        content = pieces() if chunked else b" " * (1024 * 1024 + 1)
+        content = pieces() if chunked else b" " * size
         response = await client.post(RESOURCE, content=content)
         assert response.status_code == 413
         assert response.headers["content-type"] == "text/html"
@@ -141,9 +143,9 @@ async def test_too_many_requests_and_too_little_time(
     ):
         store_apply = gateway._store.apply
 
-        async def slow(*args: Any) -> None:
+        async def slow(changes: tuple[Change, ...], revision: int) -> None:
             await gate.wait()
-            await store_apply(*args)
+            await store_apply(changes, revision)
 
         monkeypatch.setattr(gateway._store, "apply", slow)
         late, busy = await asyncio.gather(

@@ -140,8 +140,19 @@ class LiveGateway:
             raise
         state.take(step)
         state.revision = revision
+        return self._done(step, revision)
+
+    def _done(self, step: Step, revision: int) -> Done:
+        for warning in step.warnings:
+            self.engine.log("warn", warning)
         changed = step.added or step.removed
-        return Done(revision, changed.server if changed is not None else "")
+        server = changed.server if changed is not None else ""
+        if step.unskipped is not None and changed is None:
+            record = step.unskipped.record
+            server = f"{record.listener}/{record.name}"
+        what = "added" if step.added is not None else "removed"
+        self.engine.log("notice", f'virtual server "{server}" {what}, revision {revision}')
+        return Done(revision, server)
 
     def _prepare(
         self, state: State, plan: Callable[..., Step], words: tuple[object, ...]

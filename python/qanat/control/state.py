@@ -114,6 +114,7 @@ class Step:
     added: DynamicServer | None = None
     removed: DynamicServer | None = None
     unskipped: Skipped | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class State:

@@ -91,7 +91,12 @@ def _step(
         opening=opening,
         revision=state.revision + 1,
     )
-    return Step(put=_new_objects(state, result), added=added, unskipped=state.skipped.get(key))
+    return Step(
+        put=_new_objects(state, result),
+        added=added,
+        unskipped=state.skipped.get(key),
+        warnings=tuple(str(warning) for warning in result.warnings),
+    )
 
 
 def _opening(state: State, request: VirtualServerRequest, result: VirtualServer) -> Opening:

@@ -58,6 +58,18 @@ async def test_the_first_server_of_a_new_address_opens_it_and_the_last_closes_it
         assert gateway.status().listeners[-1].id != ident
 
 
+async def test_changes_and_their_warnings_are_logged(tmp_path: Path) -> None:
+    async with live_gateway(tmp_path) as (gateway, engine):
+        await gateway.add_virtual_server(server("0.0.0.0:22222", "a/b"))
+        await gateway.remove_virtual_server("0.0.0.0:22222", "a/b")
+        ident = "tcp:0.0.0.0:22222/a/b"
+        assert engine.logged == [
+            ("warn", 'server name "a/b" has suspicious symbols in server_name:1'),
+            ("notice", f'virtual server "{ident}" added, revision 2'),
+            ("notice", f'virtual server "{ident}" removed, revision 3'),
+        ]
+
+
 async def test_tcp_and_udp_of_one_port_are_independent(tmp_path: Path) -> None:
     async with live_gateway(tmp_path) as (gateway, engine):
         await gateway.add_virtual_server(server("0.0.0.0:23333", "a"))

@@ -45,7 +45,13 @@ impl Open {
         self.session.status = match outcome {
             Ok(()) => Status::Ok as u16,
             Err(why) => {
-                error::session_error(&self.session, &why);
+                match why.level {
+                    // Nothing failed: somebody has had enough.
+                    Some(level) if why.status == Status::Ok && why.cause.is_none() => {
+                        error::session_end(&self.session, level, &why.message);
+                    }
+                    _ => error::session_error(&self.session, &why),
+                }
                 why.status as u16
             }
         };
@@ -56,8 +62,8 @@ impl Open {
         if session.error_log().admits(Level::Info) {
             let datagrams = if session.protocol() == Protocol::Udp { "udp " } else { "" };
             let local = session.local.as_ref().unwrap_or(&session.listener.address);
-            let line = format!("*{} {datagrams}client {} connected to {local}", session.id, session.client);
-            session.error_log().write(Level::Info, &line);
+            let line = format!("{datagrams}client {} connected to {local}", session.client);
+            error::session_event(session, Level::Info, &line);
         }
     }
 }

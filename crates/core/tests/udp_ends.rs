@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use qanat_core::udp::is_lingering;
 use qanat_plan as spec;
+use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use udp_fixture::{ask, bind, client_of, echo, proxying, receive, returning, text, variable};
 
@@ -213,32 +214,46 @@ async fn sessions_are_bounded_by_worker_connections() {
     assert_eq!(receive(&peer).await.0, b"now");
 }
 
+/// A new listener, as it has to be bound while sessions of a closed one linger.
+fn bind_beside(address: SocketAddr, reuse: fn(&Socket, bool) -> std::io::Result<()>) -> UdpSocket {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), None).unwrap();
+    reuse(&socket, true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    UdpSocket::from_std(socket.into()).unwrap()
+}
+
 #[tokio::test]
 async fn sessions_go_on_after_the_listener_is_closed_and_its_port_is_free() {
-    let (peer, address) = peer().await;
-    let mut gateway = proxying("0.0.0.0:0", &[address], |_| {});
-    let client = client_of(gateway.at("127.0.0.2")).await;
-    client.send(b"before").await.unwrap();
-    let session = receive(&peer).await.1;
+    for reuse in [Socket::set_reuse_address, Socket::set_reuse_port] {
+        let (peer, address) = peer().await;
+        let mut gateway = proxying("0.0.0.0:0", &[address], |_| {});
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let client = client_of(gateway.at("127.0.0.2")).await;
+            client.send(b"before").await.unwrap();
+            clients.push((client, receive(&peer).await.1));
+        }
 
-    gateway.close.send(true).unwrap();
-    (&mut gateway.task).await.unwrap();
-    assert!(is_lingering(gateway.address.port()));
-    let next = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM.nonblocking(), None).unwrap();
-    next.set_reuse_address(true).unwrap();
-    next.bind(&gateway.address.into()).unwrap();
-    let next = UdpSocket::from_std(next.into()).unwrap();
+        gateway.close.send(true).unwrap();
+        (&mut gateway.task).await.unwrap();
+        assert!(is_lingering(gateway.address.port()));
+        let next = bind_beside(gateway.address, reuse);
 
-    for round in [b"1", b"2"] {
-        peer.send_to(round, session).await.unwrap();
-        assert_eq!(receive(&client).await.0, round);
-        client.send(round).await.unwrap();
-        assert_eq!(receive(&peer).await, (round.to_vec(), session));
+        for (client, session) in &clients {
+            for round in [b"1", b"2"] {
+                peer.send_to(round, session).await.unwrap();
+                assert_eq!(receive(client).await.0, round);
+                client.send(round).await.unwrap();
+                assert_eq!(receive(&peer).await, (round.to_vec(), *session));
+            }
+        }
+        for _ in 0..20 {
+            let other = client_of(gateway.at("127.0.0.2")).await;
+            other.send(b"new").await.unwrap();
+            assert_eq!(receive(&next).await, (b"new".to_vec(), other.local_addr().unwrap()));
+        }
+        assert_eq!(gateway.open(), 8);
     }
-    let other = client_of(gateway.at("127.0.0.2")).await;
-    other.send(b"new").await.unwrap();
-    assert_eq!(receive(&next).await, (b"new".to_vec(), other.local_addr().unwrap()));
-    assert_eq!(gateway.open(), 1);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! After a UDP listener is closed its sessions go on, and the port is free.
 //!
 //! Each of them gets a socket of its own, bound to the address that the client addressed and connected to the client:
-//! the kernel prefers a connected socket, so both directions of just this session use it. It has `SO_REUSEADDR`: a
-//! new listener on this port binds beside it if it sets that, too, which it has to do while [`is_lingering`] says so.
+//! the kernel prefers a connected socket, so both directions of just this session use it. It has `SO_REUSEADDR` and
+//! `SO_REUSEPORT`: a new listener on this port binds beside it if it sets either, which it has to do while
+//! [`is_lingering`] says so. Only sessions for which there is no such socket to be had end with their listener.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +17,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::sys::datagram::{self, BATCH, SLOT};
-use crate::udp::relay::tokens;
+use crate::udp::relay::{End, tokens};
 use crate::udp::reply::ReplyPath;
 use crate::udp::{ARENA, Arena, UdpListener};
 
@@ -26,7 +27,8 @@ static LINGERING: Mutex<BTreeMap<u16, usize>> = Mutex::new(BTreeMap::new());
 /// Batches of datagrams that are still taken from the socket of a closed listener.
 const LAST_BATCHES: usize = 16;
 
-/// Whether sessions of a closed UDP listener still use `port`: who binds to it must set `SO_REUSEADDR`.
+/// Whether sessions of a closed UDP listener still use `port`: who binds to it must set `SO_REUSEADDR` or
+/// `SO_REUSEPORT`.
 pub fn is_lingering(port: u16) -> bool {
     LINGERING.lock().contains_key(&port)
 }
@@ -43,6 +45,7 @@ impl OwnSocket {
     fn new(local: SocketAddr, client: SocketAddr, waker: Waker) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(local), Type::DGRAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
         socket.bind(&local.into())?;
         socket.connect(&client.into())?;
         let socket = datagram::register(Arc::new(socket.into()))?;
@@ -74,10 +77,12 @@ impl UdpListener {
         // Another task waits for it from now on.
         self.alarm_at = None;
         let listening = Arc::clone(receiver.get_ref());
-        // If it fails, sessions that cannot bind keep the listener's socket.
+        // If it fails, so does binding beside it.
         drop(SockRef::from(&*listening).set_reuse_address(true));
         for index in self.table.indices() {
-            self.detach(index, &listening);
+            if let Err(error) = self.detach(index, &listening) {
+                self.end(index, End::Orphaned(error));
+            }
         }
     }
 
@@ -89,18 +94,18 @@ impl UdpListener {
         }
     }
 
-    fn detach(&mut self, index: u32, listening: &Arc<UdpSocket>) {
+    /// Gives a session that answers through the listener's socket one of its own.
+    fn detach(&mut self, index: u32, listening: &Arc<UdpSocket>) -> io::Result<()> {
         let waker = self.ready.waker(tokens(index).1);
-        let Some(association) = self.table.get_mut(index) else { return };
-        let Some(client) = association.reply.to.filter(|_| Arc::ptr_eq(&association.reply.socket, listening))
-        else {
-            return;
-        };
-        let Ok(own) = OwnSocket::new(association.local, client, waker) else { return };
+        let Some(association) = self.table.get_mut(index) else { return Ok(()) };
+        let shares = Arc::ptr_eq(&association.reply.socket, listening);
+        let Some(client) = association.reply.to.filter(|_| shares) else { return Ok(()) };
+        let own = OwnSocket::new(association.local, client, waker)?;
         let socket = Arc::clone(own.socket.get_ref());
         association.reply = ReplyPath { socket, to: None, from: None };
         own.waker.wake_by_ref();
         association.own = Some(own);
+        Ok(())
     }
 
     /// Passes on what the client of a session without a listener sent.

@@ -30,6 +30,8 @@ pub(super) enum End {
     Unanswered,
     /// The peer's socket reports an error, as a rule because nobody listens there.
     Broken(&'static str, io::Error),
+    /// The listener is closed, and the session can have no socket of its own.
+    Orphaned(io::Error),
 }
 
 /// What became of a session's readiness.
@@ -75,11 +77,8 @@ impl UdpListener {
     }
 
     fn relay_replies(&mut self, index: u32, outbox: &mut Outbox) -> Turn {
-        let now = self.now;
         let Some(association) = self.table.get_mut(index) else { return Turn::Waits };
-        let association = &mut *association;
-        let waker = association.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&association.waker);
         let mut guard = match association.peer.poll_read_ready(&mut cx) {
             Poll::Ready(Ok(guard)) => Some(guard),
             Poll::Ready(Err(error)) => return Turn::Ends(End::Broken("epoll_wait() failed", error)),
@@ -107,15 +106,13 @@ impl UdpListener {
             guard.clear_ready();
         }
         for size in &sizes[..count] {
-            association.count_reply(*size, now);
+            association.count_reply(*size, self.now);
         }
         if association.is_done() {
             return Turn::Ends(End::Done);
         }
-        if !is_drained {
-            return Turn::HasMore;
-        }
-        if watch(&association.peer, &mut cx, is_error) { Turn::Waits } else { Turn::HasMore }
+        let mut cx = Context::from_waker(&association.waker);
+        if is_drained && watch(&association.peer, &mut cx, is_error) { Turn::Waits } else { Turn::HasMore }
     }
 
     /// Ends a session that was silent for `proxy_timeout`.
@@ -146,6 +143,10 @@ impl UdpListener {
                 Err(failed("upstream timed out").because(io::Error::from_raw_os_error(libc::ETIMEDOUT)))
             }
             End::Broken(text, error) => Err(failed(text).because(error)),
+            End::Orphaned(error) => {
+                let text = "a socket without a listener failed";
+                Err(SessionError::new(Status::Ok, Source::Gateway, Level::Warn, text).because(error))
+            }
         };
         association.open.end(outcome);
     }

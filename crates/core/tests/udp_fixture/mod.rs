@@ -78,6 +78,11 @@ impl Gateway {
         let log = log_path();
         let mut change = Change { change: change_set(address, content, peers, &log) };
         tweak(&mut change);
+        if change.change.put.listeners[0].mesh {
+            let socket = socket2::SockRef::from(&socket);
+            // Without CAP_NET_ADMIN nothing is redirected to it.
+            drop(socket.set_ip_transparent_v4(true).and(socket.set_ip_transparent_v6(true)));
+        }
         let (logs, tls) = (LogWriter::start().unwrap(), TlsContext::new().unwrap());
         let plan = link(&Plan::default(), &change.change, &Context { logs: &logs, tls: &tls }).unwrap();
         let shared = Arc::new(Shared::new(logs, tls));

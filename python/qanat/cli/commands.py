@@ -85,8 +85,8 @@ def run_command(
     from qanat.cli.run import RunOptions, run
 
     directives = "".join(f"control {address};" for address in control or ())
-    source = Source(place(conf, prefix), directives, error_log="stderr")
-    options = RunOptions(source, Messages("qanat"), foreground=True, workers=workers)
+    source = Source(place(conf, prefix), directives, error_log="stderr", workers=workers)
+    options = RunOptions(source, Messages("qanat"), foreground=True)
     raise typer.Exit(run(options))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ class Source:
     global_directives: str = ""
     error_log: str | None = None
     """The log to use if the configuration names none."""
+    workers: int | None = None
+    """What `worker_processes` says, whatever the file has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ def load_configuration(source: Source) -> Loaded:
     if path is not None:
         control = parse_file(Paths(prefix=source.paths.prefix, conf=path))
     compiled = compile_config(tree, source.paths, control, error_log=source.error_log)
+    if source.workers is not None:
+        process = replace(compiled.process, worker_processes=source.workers)
+        compiled = replace(compiled, process=process)
     return Loaded(tree, control, compiled)
 
 

@@ -181,11 +181,12 @@ def status_command(context: typer.Context, as_json: Json = False) -> None:
         if not isinstance(value, list):
             summary.add_row(field.replace("_", " "), _plain(value))
     _print(summary)
-    listeners = _table("listener", "options", "default server", "sessions")
+    listeners = _table("listener", "options", "default server", "from")
     for listener in answer["listeners"]:
         options = [word for word in ("tls", "mesh", "proxy_protocol") if listener[word]]
-        default, sessions = listener["default_server"], str(listener["sessions"])
-        listeners.add_row(listener["id"], " ".join(options) or "-", default, sessions)
+        origin = "API" if listener["dynamic"] else "file"
+        default = listener["default_server"]
+        listeners.add_row(listener["id"], " ".join(options) or "-", default, origin)
     _print(listeners)
     for skipped in answer["skipped"]:
         line = f"not served: {skipped['name']} on {skipped['listener']}: {skipped['message']}"

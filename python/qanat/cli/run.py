@@ -36,7 +36,6 @@ class RunOptions:
     messages: Messages
     foreground: bool = False
     """Stay in front whatever the configuration says, and print what listens where."""
-    workers: int | None = None
 
 
 def run(options: RunOptions) -> int:
@@ -67,7 +66,6 @@ def run(options: RunOptions) -> int:
         loaded=loaded,
         source=options.source,
         messages=messages,
-        workers=options.workers or loaded.compiled.process.worker_processes,
         announce=options.foreground,
         readiness=readiness,
         pid_file=pid_file,

@@ -34,7 +34,6 @@ class Start:
     loaded: Loaded
     source: Source
     messages: Messages
-    workers: int
     announce: bool
     """Print what listens where."""
     readiness: Readiness
@@ -44,7 +43,7 @@ class Start:
 async def serve(start: Start) -> int:
     """Serve; return the exit status."""
     loaded = start.loaded
-    engine = open_engine(start.workers)
+    engine = open_engine(loaded.compiled.process.worker_processes)
     try:
         gateway, api = await _open(start, engine)
     except (StoreError, ChangeRefused, ControlBindError) as error:

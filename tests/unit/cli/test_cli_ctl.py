@@ -7,41 +7,61 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from qanat.cli.client import Address, ControlError
 from qanat.cli.commands import app
+from qanat.control.views import ContentView, ListenerView, ServerView, SkippedView, StatusView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SERVER = {
-    "id": "tcp:0.0.0.0:80/a",
-    "listeners": ["tcp:0.0.0.0:80"],
-    "names": ["a"],
-    "content": {"type": "return", "value": "hello"},
-    "dynamic": True,
-    "sessions": 3,
-    "origin": "server_body",
-}
-STATUS = {
-    "version": "0.1.0",
-    "revision": 7,
-    "sessions": 3,
-    "listeners": [
-        {
-            "id": "tcp:0.0.0.0:80",
-            "tls": True,
-            "mesh": False,
-            "proxy_protocol": False,
-            "default_server": "tcp:0.0.0.0:80/a",
-            "sessions": 3,
-        }
-    ],
-    "skipped": [{"listener": "tcp:0.0.0.0:1", "name": "b", "message": "in use"}],
-}
+
+def as_json(view: msgspec.Struct) -> dict[str, Any]:
+    """Show a view as the API sends it."""
+    answer: dict[str, Any] = json.loads(msgspec.json.encode(view))
+    return answer
+
+
+SERVER = as_json(
+    ServerView(
+        id="tcp:0.0.0.0:80/a",
+        listeners=("tcp:0.0.0.0:80",),
+        names=("a",),
+        content=ContentView("return", "hello"),
+        dynamic=True,
+        sessions=3,
+        origin="server_body",
+    )
+)
+LISTENER = ListenerView(
+    id="tcp:0.0.0.0:80",
+    protocol="tcp",
+    address="0.0.0.0:80",
+    tls=True,
+    mesh=False,
+    proxy_protocol=False,
+    default_server="tcp:0.0.0.0:80/a",
+    dynamic=True,
+)
+STATUS = as_json(
+    StatusView(
+        version="0.1.0",
+        node_name="node-1",
+        cluster_name="",
+        pid=1,
+        uptime_s=1.5,
+        revision=7,
+        workers=1,
+        sessions=3,
+        servers=1,
+        listeners=(LISTENER,),
+        skipped=(SkippedView("tcp:0.0.0.0:1", "b", "in use"),),
+    )
+)
 
 
 class Script(BaseHTTPRequestHandler):

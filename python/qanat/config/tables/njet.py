@@ -16,7 +16,7 @@ ROWS = (
         repeats=True,
     ),
     Row("cluster_name", MAIN, (1, 1), "Name of the fleet, shown in the status."),
-    Row("node_name", MAIN, (1, 1), "Name of this node, shown in the status.", "the host's name"),
+    Row("node_name", MAIN, (1, 1), "Name of this node, shown in the status."),
     Row("dyn_kv_conf", MAIN, (0, 1), "Accepted for compatibility, without effect."),
     Row("dyn_sendmsg_conf", MAIN, (0, 1), "Accepted for compatibility, without effect."),
     Row(

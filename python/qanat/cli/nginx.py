@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import qanat
 from qanat.cli.messages import Messages
 from qanat.config.errors import ConfigError
 from qanat.config.paths import Paths
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from qanat.cli.configuration import Source
 
 PROGRAM = "nginx"
-VERSION = "0.1.0"
 _MODULES = "--with-stream --with-stream_ssl_module --with-stream_ssl_preread_module"
 _MISSING = {
     "p": "directory name",
@@ -148,7 +148,7 @@ def _set_flag(options: Options, letter: str) -> None:
 
 
 def _version(options: Options) -> str:
-    text = f"nginx version: qanat/{VERSION}\n"
+    text = f"nginx version: qanat/{qanat.__version__}\n"
     if options.usage:
         text += USAGE
     if options.configure:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qanat.cli import check, nginx
+import qanat
+from qanat.cli import check
 from qanat.cli.nginx import UsageError, main, parse_options
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def test_a_wrong_flag_ends_with_status_one(capfd: pytest.CaptureFixture[str]) ->
 
 def test_the_version_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["-v"]) == 0
-    assert capfd.readouterr() == ("", f"nginx version: qanat/{nginx.VERSION}\n")
+    assert capfd.readouterr() == ("", f"nginx version: qanat/{qanat.__version__}\n")
     assert main(["-V"]) == 0
     assert "configure arguments: --with-stream " in capfd.readouterr().err
     assert main(["-h"]) == 0

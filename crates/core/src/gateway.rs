@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use qanat_plan::{ChangeSet, Level, Options};
 
 use crate::error::ApplyError;
-use crate::gateway::shared::Shared;
+use crate::gateway::shared::{Shared, Worker};
 use crate::gateway::sockets::{Orders, Sockets, Step};
 use crate::gateway::worker::{Command, Thread};
 use crate::log::writer::LogWriter;
@@ -32,6 +32,7 @@ const WORKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A running data plane.
 pub struct Gateway {
     shared: Arc<Shared>,
+    workers: Vec<Arc<Worker>>,
     state: Mutex<State>,
 }
 
@@ -60,9 +61,10 @@ impl Gateway {
         let shared = Arc::new(Shared::new(LogWriter::start()?, tls));
         let workers = usize::try_from(options.workers.max(1)).unwrap_or(1);
         let threads = (0..workers).map(|index| Thread::start(index, Arc::clone(&shared)));
-        let threads = threads.collect::<io::Result<_>>()?;
+        let threads = threads.collect::<io::Result<Vec<_>>>()?;
+        let workers = threads.iter().map(|thread| Arc::clone(&thread.worker)).collect();
         let state = State { threads, sockets: Sockets::default(), pending: None, last_ticket: 0 };
-        Ok(Self { shared, state: Mutex::new(state) })
+        Ok(Self { shared, workers, state: Mutex::new(state) })
     }
 
     /// Links `change` and binds its new sockets. Returns a ticket for [`Self::commit`] or [`Self::abort`].
@@ -120,8 +122,7 @@ impl Gateway {
 
     /// State as `MessagePack`, by name; none for an unknown name.
     pub fn snapshot(&self, what: &str) -> Option<Vec<u8>> {
-        let workers = || self.state.lock().threads.iter().map(|t| Arc::clone(&t.worker)).collect::<Vec<_>>();
-        snapshot::read(&self.shared, what, workers)
+        snapshot::read(&self.shared, &self.workers, what)
     }
 
     /// Writes a line to the main error logs that admit `level`.

@@ -35,10 +35,10 @@ struct Upstream {
     peers: Vec<PeerSnapshot>,
 }
 
-/// Reads what is called `what`; none if nothing is. `workers` is asked only where it is needed.
-pub fn read(shared: &Shared, what: &str, workers: impl FnOnce() -> Vec<Arc<Worker>>) -> Option<Vec<u8>> {
+/// Reads what is called `what`; none if nothing is.
+pub fn read(shared: &Shared, workers: &[Arc<Worker>], what: &str) -> Option<Vec<u8>> {
     match what {
-        "status" => encode(&status(shared, &workers())),
+        "status" => encode(&status(shared, workers)),
         "listeners" => encode(&listeners(shared)),
         "servers" => encode(&servers(shared)),
         "upstreams" => encode(&upstreams(shared)),

@@ -1,4 +1,10 @@
 //! UDP over real sockets: `return`, proxying, and which datagrams belong to one session.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails, in its fixture, too"
+)]
 
 mod udp_fixture;
 

@@ -20,7 +20,7 @@ use crate::udp::UdpListener;
 use crate::udp::association::{Association, Rules};
 use crate::udp::connect::connect;
 use crate::udp::receive::Arrival;
-use crate::udp::relay::{tokens, watch};
+use crate::udp::relay::{has_error, is_readable, tokens};
 use crate::udp::reply::{Outbox, ReplyPath};
 use crate::{access, mesh};
 
@@ -150,7 +150,7 @@ impl UdpListener {
         let index = self.table.reserve();
         let waker = self.ready.waker(tokens(index).0);
         let mut cx = Context::from_waker(&waker);
-        if !watch(&peer, &mut cx, true) {
+        if has_error(&peer, &mut cx) | is_readable(&peer, &mut cx) {
             waker.wake_by_ref();
         }
         let association = Association {

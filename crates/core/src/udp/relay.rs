@@ -112,7 +112,12 @@ impl UdpListener {
             return Turn::Ends(End::Done);
         }
         let mut cx = Context::from_waker(&association.waker);
-        if is_drained && watch(&association.peer, &mut cx, is_error) { Turn::Waits } else { Turn::HasMore }
+        if is_error {
+            // It was no error, or one that is gone: asks to be woken for the next one.
+            has_error(&association.peer, &mut cx);
+        }
+        let has_more = !is_drained || is_readable(&association.peer, &mut cx);
+        if has_more { Turn::HasMore } else { Turn::Waits }
     }
 
     /// Ends a session that was silent for `proxy_timeout`.
@@ -152,19 +157,14 @@ impl UdpListener {
     }
 }
 
-/// Asks to be woken for the next datagram of the peer; with `errors`, also for an error on its socket. False if it is
-/// there already.
+/// Whether the peer's socket is readable. If not, `cx` is woken when it is.
+pub(super) fn is_readable(peer: &AsyncFd<Arc<UdpSocket>>, cx: &mut Context<'_>) -> bool {
+    peer.poll_read_ready(cx).is_ready()
+}
+
+/// Whether the peer's socket has had an error. If not, `cx` is woken when it has.
 ///
 /// The socket is registered for reading alone, so that the write side is "ready" only when an error closes it.
-pub(super) fn watch(peer: &AsyncFd<Arc<UdpSocket>>, cx: &mut Context<'_>, errors: bool) -> bool {
-    let is_error = errors
-        && match peer.poll_write_ready(cx) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(mut guard)) => {
-                guard.clear_ready();
-                true
-            }
-            Poll::Ready(Err(_)) => true,
-        };
-    peer.poll_read_ready(cx).is_pending() && !is_error
+pub(super) fn has_error(peer: &AsyncFd<Arc<UdpSocket>>, cx: &mut Context<'_>) -> bool {
+    peer.poll_write_ready(cx).is_ready()
 }

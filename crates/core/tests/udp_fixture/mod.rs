@@ -150,7 +150,7 @@ impl Drop for Gateway {
 }
 
 pub(crate) async fn client_of(address: SocketAddr) -> UdpSocket {
-    let client = bind(&if address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }.to_owned()).await;
+    let client = bind(if address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).await;
     client.connect(address).await.unwrap();
     client
 }

@@ -56,14 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.generate_docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check: bool = parser.parse_args(arguments).check
-    stale = [path for path, text in documents(ROOT).items() if (ROOT / path).read_text() != text]
+    wanted = documents(ROOT)
+    stale = [path for path, text in wanted.items() if not _holds(ROOT / path, text)]
     for path in stale:
         if not check:
-            (ROOT / path).write_text(documents(ROOT)[path])
+            (ROOT / path).write_text(wanted[path])
         print(f"{path}: {'out of date, run make docs' if check else 'written'}")
     if not stale:
         print("docs: up to date")
     return 1 if check and stale else 0
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text() == text
 
 
 def documents(root: Path) -> dict[Path, str]:

@@ -38,7 +38,7 @@ pub async fn send(session: &mut Session, mut client: Stream, text: &Template) ->
     }
     // A failure to flush shows when closing, and there is nothing more to send.
     let _flushed = timeout(SEND_TIMEOUT, client.flush()).await;
-    linger::close(&mut client, true).await;
+    linger::drain(&mut client).await;
     Ok(())
 }
 

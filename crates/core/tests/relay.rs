@@ -79,8 +79,13 @@ fn plan(proxy: spec::Proxy) -> Arc<Plan> {
         origin: "test:1".into(),
     };
     let put = spec::Objects { listeners: vec![listener], servers: vec![server], ..Default::default() };
-    let change =
-        spec::ChangeSet { schema: spec::SCHEMA, revision: 1, settings: None, put, remove: Default::default() };
+    let change = spec::ChangeSet {
+        schema: spec::SCHEMA,
+        revision: 1,
+        settings: None,
+        put,
+        remove: Default::default(),
+    };
     let (logs, tls) = (LogWriter::start().unwrap(), TlsContext::new().unwrap());
     Arc::new(link(&Plan::default(), &change, &Context { logs: &logs, tls: &tls }).unwrap())
 }
@@ -111,7 +116,8 @@ async fn stage(proxy: spec::Proxy, early: &[u8]) -> Stage {
         let server = Arc::clone(&session.server);
         let Content::Proxy(proxy) = &server.content else { unreachable!() };
         let proxy: &Proxy = proxy;
-        let (mut near, mut far) = (Stream::Plain(Socket::Tcp(accepted)), Stream::Plain(Socket::Tcp(connected)));
+        let (mut near, mut far) =
+            (Stream::Plain(Socket::Tcp(accepted)), Stream::Plain(Socket::Tcp(connected)));
         let end = tcp::run(&mut session, &mut near, early, &mut far, proxy).await;
         (end, session.bytes_received, session.bytes_sent)
     });
@@ -213,15 +219,12 @@ fn a_last_answer_survives_a_client_that_still_sends() {
         let answer = pattern(2_000_000, 9);
         let flood = vec![1; 16_000_000];
         let (mut client_in, mut client_out) = client.split();
-        let (at_client, _cut_short, ()) = tokio::join!(
-            receive(&mut client_in, &[40_000]),
-            client_out.write_all(&flood),
-            async {
+        let (at_client, _cut_short, ()) =
+            tokio::join!(receive(&mut client_in, &[40_000]), client_out.write_all(&flood), async {
                 server.write_all(&answer).await.unwrap();
                 server.shutdown().await.unwrap();
                 receive(&mut server, &[100_000]).await;
-            },
-        );
+            },);
         assert!(at_client == answer);
         relay.await.unwrap().0.unwrap_err();
     });

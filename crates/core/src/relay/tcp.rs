@@ -60,8 +60,16 @@ pub async fn run(
         End::Reset(Source::Client) => peer.socket().reset_on_close(),
         End::Reset(_) => client.socket().reset_on_close(),
         _ => {
-            linger::close(client, lingering == Some(Source::Client)).await;
-            linger::close(peer, lingering == Some(Source::Peer)).await;
+            poll_fn(|cx| {
+                linger::say_goodbye(cx, client);
+                linger::say_goodbye(cx, peer);
+                Poll::Ready(())
+            })
+            .await;
+            // Rare, so it is boxed: a session should not carry the memory of what it does not do.
+            if let Some(side) = lingering {
+                Box::pin(linger::drain(if side == Source::Client { client } else { peer })).await;
+            }
         }
     }
     end.into_result()

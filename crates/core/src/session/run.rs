@@ -90,6 +90,6 @@ mod tests {
     #[test]
     fn a_session_is_small() {
         let size = size_of_future(run);
-        assert!(size <= 6 * 1024, "a session's future takes {size} bytes");
+        assert!(size <= 1600, "a session's future takes {size} bytes");
     }
 }

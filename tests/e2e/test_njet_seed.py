@@ -151,12 +151,12 @@ def test_12_13_14_strangers_are_rejected(rejecting: Seed) -> None:
     assert_rejected(rejecting.tls, RSA_NAME)
 
 
-@pytest.mark.parametrize("again", ["server-17082", "SERVER-17082"])
-def test_15_16_a_name_is_taken(seed: Seed, again: str) -> None:
+def test_15_16_a_name_is_taken(seed: Seed) -> None:
     address = seed.tcp_address
     assert seed.servers.add(address, "server-17082", 'return "first";') == OK
-    taken = refused(5, f"error:[{address}] server[{again}] exist!")
-    assert seed.servers.add(address, again, 'return "second";') == taken
+    for again in ("server-17082", "SERVER-17082"):
+        taken = refused(5, f"error:[{address}] server[{again}] exist!")
+        assert seed.servers.add(address, again, 'return "second";') == taken
 
 
 def test_17_the_same_name_elsewhere(seed: Seed) -> None:
@@ -180,9 +180,9 @@ def test_19_static_servers_stay(seed: Seed) -> None:
     assert ask(seed.tcp) == b"from the peer"
 
 
-@pytest.mark.parametrize("body", ["", "{}", "not json", '{"type": "add",}'])
-def test_20_what_is_not_json(seed: Seed, body: str) -> None:
-    assert seed.servers.post(body) == malformed("json parser error!")
+def test_20_what_is_not_json(seed: Seed) -> None:
+    for body in ("", "{}", "not json", '{"type": "add",}'):
+        assert seed.servers.post(body) == malformed("json parser error!")
 
 
 def test_21_lists_are_refused(seed: Seed) -> None:

@@ -63,6 +63,14 @@ def pair(gateway: Gateway, peer: socket.socket, front: str) -> tuple[socket.sock
     return client, accept(peer)
 
 
+def exchange(client: socket.socket, there: socket.socket) -> None:
+    """Send a byte each way, so that the session is seen to be up."""
+    client.sendall(b"x")
+    assert there.recv(1) == b"x"
+    there.sendall(b"x")
+    assert client.recv(1) == b"x"
+
+
 def test_bytes_go_both_ways(gateway: Gateway, peer: socket.socket) -> None:
     client, there = pair(gateway, peer, "front")
     with client, there:
@@ -112,10 +120,12 @@ def test_half_close_keeps_the_other_direction(gateway: Gateway, peer: socket.soc
 def test_a_reset_is_passed_on_as_a_reset(gateway: Gateway, peer: socket.socket) -> None:
     client, there = pair(gateway, peer, "front")
     with client:
+        exchange(client, there)
         reset(there)
         assert is_reset(client)
     client, there = pair(gateway, peer, "front")
     with there:
+        exchange(client, there)
         reset(client)
         assert is_reset(there)
 

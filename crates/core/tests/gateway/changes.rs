@@ -156,17 +156,35 @@ fn draining_refuses_new_sessions_and_keeps_open_ones() {
 }
 
 #[test]
-fn stopping_ends_every_session() {
+fn stopping_ends_every_session_with_its_record() {
     let running = Running::start(2);
     let address = free_address();
-    running.put(waiting_site(&address, "never"));
+    let log = std::env::temp_dir().join(format!("qanat-stop-{}.log", std::process::id()));
+    let mut site = waiting_site(&address, "never");
+    site.formats = vec![spec::LogFormat {
+        name: "brief".into(),
+        escape: spec::Escape::Default,
+        line: vec![spec::Part::Variable("status".into())],
+    }];
+    site.servers[0].access_log = vec![spec::AccessLog {
+        target: spec::Target { kind: spec::TargetKind::File, path: text(log.to_str().unwrap()) },
+        format: "brief".into(),
+        condition: None,
+    }];
+    running.put(site);
     let open: Vec<_> = (0..10).map(|_| connect(&address)).collect();
     running.wait_for("sessions", |open| open == 10);
     running.gateway.stop();
     assert_eq!(running.gateway.sessions(), 0);
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "200\n".repeat(10));
+    std::fs::remove_file(&log).unwrap();
     for stream in open {
         assert_eq!(read(stream), "");
     }
-    let late = running.gateway.prepare(&running.change(site(&free_address(), "late"), removals(&[], &[])));
+    let late = running.gateway.prepare(&running.change(site_elsewhere(), removals(&[], &[])));
     assert!(late.is_err());
+}
+
+fn site_elsewhere() -> spec::Objects {
+    site(&free_address(), "late")
 }

@@ -11,3 +11,4 @@ mod phases;
 mod shortage;
 mod sockets;
 mod support;
+mod tls;

@@ -169,11 +169,9 @@ async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result
             });
             let socket = tcp_socket(session, proxy, *address, bind)?;
             let connected = socket.connect(*address).await;
-            connected.map(Socket::Tcp).map_err(|error| connect_failed(error))
+            connected.map(Socket::Tcp).map_err(connect_failed)
         }
-        Address::Unix(path) => {
-            UnixStream::connect(&**path).await.map(Socket::Unix).map_err(|error| connect_failed(error))
-        }
+        Address::Unix(path) => UnixStream::connect(&**path).await.map(Socket::Unix).map_err(connect_failed),
     }
 }
 

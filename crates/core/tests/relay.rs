@@ -1,4 +1,5 @@
 //! A relay over real sockets: whatever the sizes, speeds and closes, every byte arrives once and in order.
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +85,7 @@ fn plan(proxy: spec::Proxy) -> Arc<Plan> {
         revision: 1,
         settings: None,
         put,
-        remove: Default::default(),
+        remove: spec::Removals::default(),
     };
     let (logs, tls) = (LogWriter::start().unwrap(), TlsContext::new().unwrap());
     Arc::new(link(&Plan::default(), &change, &Context { logs: &logs, tls: &tls }).unwrap())
@@ -130,7 +131,7 @@ fn source(end: &Result<(), SessionError>) -> Source {
 
 /// Bytes that differ at every place, so that a loss or a swap shows.
 fn pattern(length: usize, seed: u8) -> Vec<u8> {
-    (0..length).map(|at| ((at * 31 + at / 251) as u8).wrapping_add(seed)).collect()
+    (0..length).map(|at| ((at * 31 + at / 251) % 256).to_le_bytes()[0].wrapping_add(seed)).collect()
 }
 
 /// Writes `data` in pieces, pausing after some.
@@ -141,7 +142,7 @@ async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8], pieces: &[
         let size = (*sizes.next().unwrap()).clamp(1, rest.len());
         stream.write_all(&rest[..size]).await.unwrap();
         rest = &rest[size..];
-        if size % 3 == 0 {
+        if size.is_multiple_of(3) {
             tokio::task::yield_now().await;
         }
     }
@@ -156,7 +157,7 @@ async fn receive(stream: &mut (impl AsyncReadExt + Unpin), pieces: &[usize]) -> 
             0 => break,
             n => all.extend_from_slice(&buffer[..n]),
         }
-        if size % 5 == 0 {
+        if size.is_multiple_of(5) {
             tokio::task::yield_now().await;
         }
     }

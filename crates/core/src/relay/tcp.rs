@@ -206,17 +206,16 @@ impl Relay<'_> {
         }
         if self.half_close {
             // Told or not yet told, the other direction goes on.
-            let _told = match uploaded {
-                true => self.upload.poll_close(cx, self.peer),
-                false => self.download.poll_close(cx, self.client),
+            let _told = if uploaded {
+                self.upload.poll_close(cx, self.peer)
+            } else {
+                self.download.poll_close(cx, self.client)
             };
             return Poll::Pending;
         }
         // Both sides close as soon as what has been read is delivered.
-        let (other, survivor) = match uploaded {
-            true => (&mut self.download, Source::Peer),
-            false => (&mut self.upload, Source::Client),
-        };
+        let (other, survivor) =
+            if uploaded { (&mut self.download, Source::Peer) } else { (&mut self.upload, Source::Client) };
         if other.end() {
             self.linger = Some(survivor);
             return Poll::Pending;

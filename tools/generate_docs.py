@@ -144,12 +144,11 @@ def _anchor(title: str) -> str:
 
 
 def figures(results: str | None) -> str:
-    """Take the table and the lines about machine and method from the results of the benchmark."""
+    """Take what the results of the benchmark begin with: machine, method and table."""
     if results is None:
-        return (
-            "Not measured on this checkout yet: `make bench` does it and writes `bench/results.md`."
-        )
-    return "\n".join(line for line in results.splitlines() if not line.startswith("# "))
+        return "Not measured yet: `make bench` does it and writes `bench/results.md`."
+    beginning = results.partition("\n## ")[0]
+    return "\n".join(line for line in beginning.splitlines() if not line.startswith("# "))
 
 
 def describe_api() -> dict[str, Any]:

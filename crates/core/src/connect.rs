@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use qanat_plan::{self as spec, Level, ProxyProtocol};
 use qanat_wire::proxy_protocol::{self, Addresses, TlsFacts};
-use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, UnixStream};
+use socket2::{Domain, Type};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::address::Address;
@@ -161,49 +161,58 @@ fn without_port(name: &str) -> &str {
 }
 
 async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result<Socket, SessionError> {
-    match address {
-        Address::Inet(address) => {
-            let bind = proxy.bind.as_ref().and_then(|(template, transparent)| {
-                let text = template.text(session);
-                local_end(session, &text).map(|local| (local, *transparent))
-            });
-            let socket = tcp_socket(session, proxy, *address, bind)?;
-            let connected = socket.connect(*address).await;
-            connected.map(Socket::Tcp).map_err(connect_failed)
+    let address = match address {
+        Address::Inet(address) => address,
+        Address::Unix(path) => {
+            return UnixStream::connect(&**path).await.map(Socket::Unix).map_err(connect_failed);
         }
-        Address::Unix(path) => UnixStream::connect(&**path).await.map(Socket::Unix).map_err(connect_failed),
-    }
-}
-
-fn tcp_socket(
-    session: &Session,
-    proxy: &Proxy,
-    to: SocketAddr,
-    bind: Option<(SocketAddr, bool)>,
-) -> Result<TcpSocket, SessionError> {
-    let exhausted = |error| {
-        SessionError::new(Status::Internal, Source::Gateway, Level::Crit, "socket() failed").because(error)
     };
-    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(exhausted)?;
-    let prepared = (|| {
-        if session.server.spec.tcp_nodelay {
-            socket.set_nodelay(true)?;
-        }
-        if proxy.spec.socket_keepalive {
-            socket.set_keepalive(true)?;
-        }
-        Ok(())
-    })();
-    prepared.map_err(|error: io::Error| {
-        peer_error("setting options of the peer's socket failed").because(error)
-    })?;
+    let bind = proxy.bind.as_ref().and_then(|(template, transparent)| {
+        let text = template.text(session);
+        local_end(session, &text).map(|local| (local, *transparent))
+    });
+    let socket = tcp_socket(*address)?;
     if let Some((local, transparent)) = bind {
         bind_source(&socket, local, transparent).map_err(|error| {
-            SessionError::new(Status::Internal, Source::Gateway, Level::Crit, format!("bind({local}) failed"))
-                .because(error)
+            let text = format!("bind({local}) failed");
+            SessionError::new(Status::Internal, Source::Gateway, Level::Crit, text).because(error)
         })?;
     }
-    Ok(socket)
+    set_options(session, proxy, &socket)
+        .map_err(|error| peer_error("setting options of the peer's socket failed").because(error))?;
+    connect_tcp(socket, *address).await.map(Socket::Tcp).map_err(connect_failed)
+}
+
+fn tcp_socket(to: SocketAddr) -> Result<socket2::Socket, SessionError> {
+    socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None).map_err(|error| {
+        SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, "socket() failed").because(error)
+    })
+}
+
+fn set_options(session: &Session, proxy: &Proxy, socket: &socket2::Socket) -> io::Result<()> {
+    if session.server.spec.tcp_nodelay {
+        socket.set_tcp_nodelay(true)?;
+    }
+    if proxy.spec.socket_keepalive {
+        socket.set_keepalive(true)?;
+    }
+    Ok(())
+}
+
+/// Connects. The event loop tells whether it failed, so that success needs no `getsockopt(SO_ERROR)`.
+async fn connect_tcp(socket: socket2::Socket, to: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
+    if (ready.is_error() || ready.is_write_closed())
+        && let Some(error) = stream.take_error()?
+    {
+        return Err(error);
+    }
+    Ok(stream)
 }
 
 /// The value of `proxy_bind`; an empty or a bad one binds nothing.
@@ -218,16 +227,15 @@ fn local_end(session: &Session, text: &str) -> Option<SocketAddr> {
     parsed.ok()
 }
 
-fn bind_source(socket: &TcpSocket, local: SocketAddr, transparent: bool) -> io::Result<()> {
+fn bind_source(socket: &socket2::Socket, local: SocketAddr, transparent: bool) -> io::Result<()> {
     if transparent {
-        let socket = SockRef::from(socket);
         if local.is_ipv4() {
             socket.set_ip_transparent_v4(true)
         } else {
             socket.set_ip_transparent_v6(true)
         }?;
     }
-    socket.bind(local)
+    socket.bind(&local.into())
 }
 
 fn connect_failed(error: io::Error) -> SessionError {

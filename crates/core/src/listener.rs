@@ -11,6 +11,7 @@ use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 use crate::address::Address;
 use crate::error::describe;
 use crate::sys::listen;
+use crate::udp;
 
 /// How long a `deferred` listener waits for a client's first bytes, in seconds.
 const DEFER_ACCEPT_S: i32 = 1;
@@ -122,12 +123,12 @@ impl Bound {
 
     /// Refuses further connections at once, whoever else still holds the sockets. Those in the queue are reset.
     pub fn refuse(&self) {
-        if matches!(self.address, Address::Unix(_)) {
-            // Its path goes when this is dropped, and nobody finds it any more. Shut down, it would seem readable to
-            // an event loop for ever, with nothing to accept.
+        if matches!(self.address, Address::Unix(_)) || self.spec.protocol == Protocol::Udp {
+            // The path of a unix socket goes when this is dropped, and nobody finds it any more; shut down, it would
+            // seem readable to an event loop for ever. Sessions of a UDP listener still send through its socket.
             return;
         }
-        // Fails only where there is nothing to refuse: on datagram sockets, and before `listen`.
+        // Fails only where there is nothing to refuse: before `listen`.
         self.sockets.iter().for_each(|socket| drop(socket.shutdown(std::net::Shutdown::Both)));
     }
 
@@ -149,7 +150,9 @@ impl Bound {
         if kind == Type::STREAM {
             socket.set_reuse_address(true)?;
         }
-        if shared {
+        // Sessions of a closed UDP listener may still hold sockets of this port.
+        let lingering = kind == Type::DGRAM && self.address.port().is_some_and(udp::is_lingering);
+        if shared || lingering {
             socket.set_reuse_port(true)?;
         }
         if address.domain() == Domain::IPV6 {

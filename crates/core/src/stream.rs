@@ -42,6 +42,14 @@ impl Stream {
 }
 
 impl Socket {
+    /// Lets the kernel gather small writes (`tcp_nodelay off`). Accepted sockets come without it.
+    pub fn buffer_small_writes(&self) {
+        if let Self::Tcp(socket) = self {
+            // Fails only on a socket that is gone already.
+            let _gone = socket.set_nodelay(false);
+        }
+    }
+
     /// Makes closing this socket send a reset instead of an end of stream.
     pub fn reset_on_close(&self) {
         // Fails only on a socket that is gone already.

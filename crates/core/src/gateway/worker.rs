@@ -23,6 +23,9 @@ const QUEUE: usize = 16;
 /// How long a closing UDP listener may take to let go of its socket.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Shorter than the timeouts of sessions usually are, long enough to cost nothing.
+const TICK: Duration = Duration::from_millis(500);
+
 /// Orders for a worker, and where it answers with its index once it has followed them.
 pub struct Command {
     /// What to do.
@@ -51,6 +54,7 @@ impl Thread {
         let name = format!("qanat-worker-{index}");
         let local = Arc::clone(&worker);
         let handle = std::thread::Builder::new().name(name).spawn(move || {
+            runtime.spawn(tick());
             runtime.block_on(obey(local, received));
             // Ends all sessions; each writes its record as it is dropped.
             runtime.shutdown_timeout(Duration::ZERO);
@@ -73,6 +77,16 @@ impl Thread {
 enum Serving {
     Streams(task::JoinHandle<()>),
     Datagrams(watch::Sender<bool>, task::JoinHandle<()>),
+}
+
+/// Keeps a timer in the near future. A session's timer that is the worker's next one makes tokio wake its own thread
+/// through the kernel, a system call for each session; with this it never is the next.
+async fn tick() {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+    }
 }
 
 /// Follows commands until there is nobody left to give them.

@@ -32,6 +32,9 @@ pub async fn run(
     proxy: &Proxy,
 ) -> Result<(), SessionError> {
     session.action = "proxying connection";
+    if !session.server.spec.tcp_nodelay {
+        client.socket().buffer_small_writes();
+    }
     let timeout = Duration::from_millis(proxy.spec.timeout_ms);
     let last = clock::now();
     let timer = sleep_until(last + timeout);

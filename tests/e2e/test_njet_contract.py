@@ -1,0 +1,178 @@
+"""NJet's `stream_srv` over real HTTP, answer for answer: the vectors, and what they cannot hold.
+
+The vectors speak of NJet's example ports; the kernel's take their place in request and answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.harness.clients import LOCALHOST, ask, connect, read_all
+from tests.harness.gateway import Gateway
+from tests.harness.stream_srv import (
+    RESOURCE,
+    SUCCESS,
+    add,
+    dynamic_servers,
+    remove,
+    remove_all,
+    send,
+)
+from tests.harness.waiting import PATIENCE
+
+import qanat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+VECTORS = json.loads((Path(__file__).parents[1] / "conformance" / "njet.json").read_text())
+PORTS = ("22222", "22223", "23333")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One gateway for all vectors: each leaves it as it found it."""
+    gateway = Gateway(tmp_path_factory.mktemp("njet"))
+    gateway.write(with_ports(gateway, VECTORS["config"].removeprefix("events {}\n")))
+    gateway.start_with_api()
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def api(served: Gateway) -> Iterator[httpx.Client]:
+    with served.api() as client:
+        yield client
+        remove_all(client)
+
+
+def with_ports(gateway: Gateway, text: str) -> str:
+    """Put the kernel's ports in place of the example's, which also stand in host names."""
+    pattern = rf"(?<![\d-])({'|'.join(PORTS)})(?!\d)"
+    return re.sub(pattern, lambda found: str(gateway.ports[found[0]]), text)
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_the_answer_to(served: Gateway, api: httpx.Client, case: dict[str, Any]) -> None:
+    for given in case.get("given", ()):
+        assert send(api, json.loads(with_ports(served, json.dumps(given)))).json() == SUCCESS
+    before = api.get("/v1/servers").json()
+    request = case["request"] or {}
+    content = request["raw"] if "raw" in request else json.dumps(request, ensure_ascii=False)
+    content = with_ports(served, content)
+    response = api.request(case["method"], case["path"], content=content.encode())
+    answer = with_ports(served, case["answer"])
+    assert response.text == answer
+    assert response.status_code == case["status"]
+    assert response.headers["content-type"] == case["content_type"]
+    assert response.headers["server"] == f"qanat/{qanat.__version__}"
+    if case["method"] != "HEAD":
+        assert int(response.headers["content-length"]) == len(answer.encode())
+    if '"code":0' not in case["answer"]:
+        assert api.get("/v1/servers").json() == before
+
+
+def test_success_is_27_bytes_and_keeps_the_connection(served: Gateway, api: httpx.Client) -> None:
+    # What the example's curl sends: no JSON content type.
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    content = json.dumps({"type": "add", "addr_port": served.ports["22222"], "server_name": "a"})
+    content = content.replace(f" {served.ports['22222']},", f' "{served.ports["22222"]}",')
+    response = api.post(RESOURCE, content=content, headers=headers)
+    assert response.content == b'{"code":0,"msg":"success."}'
+    assert response.headers["content-length"] == "27"
+    assert response.headers.get("connection") != "close"
+
+
+def test_head_has_the_status_of_get_and_no_body(served: Gateway) -> None:
+    request = f"HEAD {RESOURCE} HTTP/1.1\r\nHost: {LOCALHOST}\r\nConnection: close\r\n\r\n"
+    answer = ask(served.port("control_api"), request.encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 ")
+    assert body == b""
+
+
+def test_requests_in_one_write_are_answered_in_order(served: Gateway) -> None:
+    body = b'{"type":"x","addr_port":"1"}'
+    post = f"POST {RESOURCE} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n".encode()
+    get = f"GET {RESOURCE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    with connect(served.port("control_api")) as client:
+        client.sendall(post + b"\r\n" + body + get)
+        answer = read_all(client)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"400", b"404"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_one_mebibyte(api: httpx.Client, chunked: bool) -> None:
+    body = b" " * (1024 * 1024 + 1)
+    response = api.post(RESOURCE, content=iter([body]) if chunked else body)
+    assert response.status_code == 413
+    assert response.headers["content-type"] == "text/html"
+    assert "<h1>413 Request Entity Too Large</h1>" in response.text
+    response = api.post(RESOURCE, content=b" " * (1024 * 1024))
+    assert (response.status_code, response.json()["msg"]) == (400, "json parser error!")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"type":"\xff\xfe"}', '{"type":"add"}'.encode("utf-16"), b'{"type":' + b"[" * 200_000],
+)
+def test_a_body_that_is_no_text(api: httpx.Client, body: bytes) -> None:
+    response = api.post(RESOURCE, content=body)
+    assert (response.status_code, response.json()["msg"]) == (400, "json parser error!")
+    assert response.headers["content-type"] == "text/plain"
+
+
+def test_a_port_of_another_process(api: httpx.Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answer = add(api, f"127.0.0.1:{port}", "a")
+    assert answer == {
+        "code": 4,
+        "msg": f"Port {port} is already in use in checking port in addr_port:1",
+    }
+    assert dynamic_servers(api) == []
+
+
+def test_an_address_of_another_host(served: Gateway, api: httpx.Client) -> None:
+    answer = add(api, f"192.0.2.1:{served.ports['elsewhere']}", "a")
+    assert answer["code"] == 4
+    assert answer["msg"].startswith("bind failed in checking port (99: ")
+
+
+def test_a_refused_request_harms_no_server_that_was_added_before(
+    served: Gateway, api: httpx.Client
+) -> None:
+    """NJet forgets the earlier server then, and cannot delete it."""
+    where = f"127.0.0.1:{served.ports['ghost']}"
+    assert add(api, where, "first", 'return "first";') == SUCCESS
+    other = f"127.0.0.1:{served.ports['ghost_tls']}"
+    assert add(api, other, "x", 'return "x";', "ssl")["code"] == 4
+    assert ask(served.port("ghost")) == b"first"
+    assert remove(api, where, "first") == SUCCESS
+
+
+def test_requests_that_crash_njet(served: Gateway, api: httpx.Client, tmp_path: Path) -> None:
+    port = served.ports["22222"]
+    assert add(api, "0.0.0.0", "a")["msg"] == "addr_port error!!!"
+    assert add(api, f"unix:{tmp_path}/s", "a", 'return "unix";') == SUCCESS
+    assert add(api, f"127.0.0.1:{port}", "a", 'return "specific";') == SUCCESS
+    assert ask(port) == b"specific"
+    assert add(api, port, "*bad")["code"] == 4
+
+
+def test_the_answer_comes_fast_enough_for_a_script(served: Gateway) -> None:
+    """NJet answers within 2 s or not at all; a slow client must not hold others up."""
+    with connect(served.port("control_api")) as slow, served.api() as api:
+        slow.sendall(
+            f"POST {RESOURCE} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{{".encode()
+        )
+        response = api.get("/v1/status", timeout=PATIENCE)
+        assert response.status_code == 200

@@ -1,7 +1,7 @@
-"""Measure Qanat beside nginx and haproxy: CPU time of the gateway per unit of work, in one run, as ratios.
+"""Measure Qanat beside nginx and haproxy: CPU time of the gateway per unit of work, as ratios.
 
-Every gateway runs alone on one CPU with one worker; the load and its servers share the other. Rounds are interleaved
-(gateway by gateway, round by round) so that drift of the machine meets all of them. `python -m bench.run --help`.
+Every gateway has one worker, pinned to one CPU; the load and its servers share the other. Rounds
+are interleaved (gateway by gateway, round by round) so that drift of the machine meets all of them.
 """
 
 from __future__ import annotations
@@ -66,6 +66,36 @@ class Options:
     out: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all gateways stand on: a folder, a certificate, and servers behind by kind."""
+
+    folder: Path
+    certificate: Path
+    servers: dict[str, int]
+
+    def start(self, name: str) -> Running:
+        """Start a gateway on fresh ports."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+        return STARTERS[name](make_ports(self.servers), folder, self.certificate)
+
+    def idle_bytes(self, row: Row, name: str) -> float:
+        """Bytes per connection that has exchanged one message and is silent, in a fresh gateway."""
+        gateway = self.start(name)
+        try:
+            before = gateway.memory_bytes()
+            command = load_command(row, gateway, 600)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                if process.stdout is None:
+                    raise SystemExit("bench: no output of the load")
+                held = int(process.stdout.readline())
+                after = gateway.memory_bytes()
+                process.kill()
+            return (after - before) / held
+        finally:
+            gateway.stop()
+
+
 def main() -> None:
     """Run all rows and write the table."""
     options = parse_arguments()
@@ -73,15 +103,15 @@ def main() -> None:
     results: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qanat-bench-")))
-        certificate = make_certificate(folder)
-        servers = start_servers(stack)
-        gateways = {}
-        for name in options.gateways:
-            running = STARTERS[name](make_ports(servers), folder, certificate)
+        site = Site(folder, make_certificate(folder), start_servers(stack))
+        gateways = {name: site.start(name) for name in options.gateways}
+        for running in gateways.values():
             stack.callback(running.stop)
-            gateways[name] = running
         for row in rows:
-            results[row.name] = measure(row, gateways, options)
+            if row.load == "idle":
+                results[row.name] = {name: [site.idle_bytes(row, name)] for name in gateways}
+            else:
+                results[row.name] = measure(row, gateways, options)
             print(report_line(row, results[row.name]), flush=True)
         table = report(rows, results, gateways, options)
     if options.out:
@@ -151,13 +181,13 @@ def make_ports(servers: dict[str, int]) -> Ports:
 
 
 def measure(row: Row, gateways: dict[str, Running], options: Options) -> dict[str, list[float]]:
-    """Measure one row: microseconds of CPU (or bytes) per unit, a value a round."""
+    """Measure one row: microseconds of CPU per unit, a value a round."""
     values: dict[str, list[float]] = {}
-    able = [g for g in gateways.values() if not (g.name == "haproxy" and row.load.startswith("udp"))]
-    for _ in range(1 if row.load == "idle" else options.rounds):
+    udp = row.load.startswith("udp")
+    able = [gateway for gateway in gateways.values() if not (udp and gateway.name == "haproxy")]
+    for _ in range(options.rounds):
         for gateway in able:
-            value = idle_bytes(row, gateway) if row.load == "idle" else cpu_per_unit(row, gateway, options)
-            values.setdefault(gateway.name, []).append(value)
+            values.setdefault(gateway.name, []).append(cpu_per_unit(row, gateway, options))
     return values
 
 
@@ -177,19 +207,6 @@ def cpu_per_unit(row: Row, gateway: Running, options: Options) -> float:
         raise SystemExit(f"bench: {row.name} with {gateway.name}: {done.stderr.strip()}")
     units = int(done.stdout)
     return (gateway.cpu_seconds() - before) / units * 1e6
-
-
-def idle_bytes(row: Row, gateway: Running) -> float:
-    """Bytes of memory per connection that has exchanged one message and is silent."""
-    before = gateway.memory_bytes()
-    command = load_command(row, gateway, 600)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        if process.stdout is None:
-            raise SystemExit("bench: no output of the load")
-        held = int(process.stdout.readline())
-        after = gateway.memory_bytes()
-        process.kill()
-    return (after - before) / held
 
 
 def ratio(values: dict[str, list[float]], name: str) -> float | None:
@@ -224,10 +241,11 @@ def report(
     """The whole table with method and versions."""
     versions = ", ".join(gateway.version for gateway in gateways.values())
     method = (
-        f"CPU time of the gateway's process per unit of work, one worker, pinned to one CPU; the load and the servers "
-        f"on the other. Median of {options.rounds} interleaved rounds of {options.seconds:g} s; in brackets the "
-        f"quotient with nginx in the same round. Messages of 100 bytes; TLS 1.3 with a P-256 certificate. Memory is "
-        f"the growth of Pss per connection that has exchanged one message."
+        "CPU time of the gateway's process per unit of work, one worker, pinned to one CPU; the "
+        f"load and the servers on the other. Median of {options.rounds} interleaved rounds of "
+        f"{options.seconds:g} s; in brackets the quotient with nginx in the same round. Messages "
+        "of 100 bytes; TLS 1.3 with a P-256 certificate. Memory is the growth of Pss per "
+        "connection that has exchanged one message, in a fresh gateway."
     )
     head = "| row | unit | " + " | ".join(STARTERS) + " | aim × nginx |\n|---|---|---|---|---|---|"
     lines = "\n".join(report_line(row, results[row.name]) for row in rows)

@@ -130,6 +130,65 @@ def test_a_body_that_is_no_text(api: httpx.Client, body: bytes) -> None:
     assert response.headers["content-type"] == "text/plain"
 
 
+# What the vectors do not hold: body, and the message about it.
+BODIES = [
+    ('return "x', 'unexpected end of file, expecting ";" or "}" in server_body:1'),
+    ('return "x";\n\nreturn "y', 'unexpected end of file, expecting ";" or "}" in server_body:3'),
+    ("{", 'unexpected "{" in server_body:1'),
+    ('return "x"; }', 'unexpected "}" in server_body:1'),
+    ("zone z 1m;", '"zone" directive no support of dynamic! in server_body:1'),
+    ("quic on;", '"quic" directive no support of dynamic! in server_body:1'),
+    ("include x.conf;", '"include" directive is not allowed here in server_body:1'),
+    ('# return "x";\nfoo;', 'unknown directive "foo" in server_body:2'),
+]
+
+
+def test_what_a_body_may_not_hold(served: Gateway, api: httpx.Client) -> None:
+    for body, message in BODIES:
+        answer = add(api, f"0.0.0.0:{served.ports['22222']}", "a", body)
+        assert answer == {"code": 4, "msg": message}
+    long = add(api, f"0.0.0.0:{served.ports['22222']}", "a", f'return "{"x" * 5000}";')
+    assert long["code"] == 4
+    assert long["msg"].startswith("too long parameter")
+
+
+def test_names_that_are_none(served: Gateway, api: httpx.Client) -> None:
+    for name in ("~", "~(", ".", "a..b", "a\u0085b"):
+        answer = add(api, f"0.0.0.0:{served.ports['22222']}", name)
+        assert answer["code"] == 4, name
+        assert "server_name:1" in answer["msg"] or answer["msg"].startswith("njt_")
+
+
+def test_the_host_s_own_name(served: Gateway, api: httpx.Client) -> None:
+    """NJet stores the name it stands for, and cannot delete it by the name it was given."""
+    where = f"0.0.0.0:{served.ports['22222']}"
+    assert add(api, where, "$hostname") == SUCCESS
+    assert dynamic_servers(api)[0]["names"] == [socket.gethostname().lower()]
+    assert remove(api, where, "$hostname") == SUCCESS
+
+
+def test_blanks_that_are_no_blanks_in_json(served: Gateway, api: httpx.Client) -> None:
+    assert add(api, "\u0085", "a") == {"code": 4, "msg": "addr_port null!!!"}
+    assert add(api, "\u3000", "a") == {"code": 4, "msg": "addr_port null!!!"}
+
+
+def test_the_port_of_the_control_api(served: Gateway, api: httpx.Client) -> None:
+    port = served.port("control_api")
+    answer = add(api, f"127.0.0.1:{port}", "a")
+    assert answer["msg"] == f"Port {port} is already in use in checking port in addr_port:1"
+    # TCP and UDP are independent.
+    assert add(api, f"127.0.0.1:{port} udp", "a") == SUCCESS
+
+
+def test_a_configuration_without_stream(gateway: Gateway) -> None:
+    """NJet needs a static virtual server to add others."""
+    gateway.write("")
+    gateway.start_with_api()
+    with gateway.api() as api:
+        assert add(api, f"127.0.0.1:{gateway.port('new')}", "a", 'return "a";') == SUCCESS
+        assert ask(gateway.port("new")) == b"a"
+
+
 def test_a_port_of_another_process(api: httpx.Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -22,6 +22,7 @@ from qanat.control.errors import (
     DeadlineExceeded,
     InvalidRequest,
     ListenRefused,
+    PlanRefused,
     ServerExists,
     ServerIsStatic,
     ServerNotFound,
@@ -146,6 +147,8 @@ def _reason(error: Exception) -> str:
         case ListenRefused():
             cause = f"{error.errno}: {error.reason}"
             return f"bind failed in checking port ({cause}) in addr_port:1"
+        case PlanRefused(kind="servers", field="names"):
+            return f"{error.reason} in server_name:1"
         case ConfigError():
             # One at a time, as NJet: what follows is often a consequence of the first.
             return str(error.problems[0])

@@ -80,12 +80,13 @@ def _address(value: object) -> str:
     if not isinstance(value, str):
         raise ShapeError("addr_port error!!!")
     address = value.strip(_BLANK)
-    if not address:
+    words = address.split()
+    if not words:
         raise ShapeError("addr_port null!!!")
     if _SYNTAX.search(address):
         raise ShapeError("addr_port error!!!")
     try:
-        parsed = parse_address(address.split()[0], listen=True)
+        parsed = parse_address(words[0], listen=True)
     except AddressError as error:
         raise ShapeError("addr_port error!!!") from error
     if not parsed.path and len(parsed.ports) != 1:

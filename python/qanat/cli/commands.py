@@ -35,16 +35,22 @@ Prefix = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qanat {qanat.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def qanat_command(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and end.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Print the version and end."
+        ),
     ] = False,
 ) -> None:
     """A programmable layer-4 gateway: nginx `stream {}` configuration, changed live over HTTP."""
-    if version:
-        typer.echo(f"qanat {qanat.__version__}")
-        raise typer.Exit
 
 
 @app.command("run")

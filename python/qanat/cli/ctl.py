@@ -28,6 +28,8 @@ app = typer.Typer(
     "- `qanat ctl --control unix:/run/qanat.sock status --json`",
 )
 
+_UNFOLDED = 1000  # columns
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ListenAddress = Annotated[
     str,
@@ -227,7 +229,9 @@ def _table(*columns: str) -> Table:
 def _print(table: Table) -> None:
     from rich.console import Console
 
-    Console(markup=False, highlight=False).print(table)
+    # Who reads from a pipe looks for whole words: nothing is folded there.
+    width = None if sys.stdout.isatty() else _UNFOLDED
+    Console(markup=False, highlight=False, width=width).print(table)
 
 
 def _print_json(value: object) -> None:

@@ -7,6 +7,7 @@ import pwd
 import resource
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,7 +124,7 @@ def test_the_group_is_the_one_of_the_user_unless_it_is_named() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
-def test_another_user_keeps_the_right_to_low_ports(tmp_path: Path) -> None:
+def test_another_user_keeps_the_right_to_low_ports() -> None:
     script = """
 import os, pathlib, socket, sys, threading
 from qanat.cli.process import become, find_identity
@@ -139,9 +140,9 @@ thread = threading.Thread(target=low)
 thread.start()
 thread.join()
 """
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(0o755)
-    command = [sys.executable, "-c", script, str(tmp_path / "log")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    # pytest's own directories are closed to others.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)  # noqa: PTH101 - a text, not a path
+        command = [sys.executable, "-c", script, f"{directory}/log"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (done.stdout, done.stderr) == ("True ['0000000000001400']\n", "")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from qanat.control.turns import Limits
 
 STREAM = """
 stream {
@@ -44,13 +43,12 @@ async def live_gateway(
     directory: Path,
     text: str = STREAM,
     engine: MemoryEngine | None = None,
-    limits: Limits | None = None,
 ) -> AsyncIterator[tuple[LiveGateway, MemoryEngine]]:
     """Load a configuration and the state directory below it; release the store at the end."""
     paths = Paths.of(directory / "nginx.conf")
     engine = engine or MemoryEngine()
     store = await SqliteStore.open(directory / "state", "node-1")
-    gateway = LiveGateway(engine, store, FileAccess(paths), limits)
+    gateway = LiveGateway(engine, store, FileAccess(paths))
     try:
         await gateway.load(compile_text(directory, text))
         yield gateway, engine

@@ -19,7 +19,7 @@ from qanat.compiler.main import (
     error_logs,
     make_process,
     make_settings,
-    read_control_names,
+    read_control_file,
     read_main,
 )
 from qanat.compiler.server import (
@@ -79,7 +79,7 @@ def _compile(
     compilation: Compilation, tree: Tree, control: Tree | None, error_log: str | None
 ) -> Compiled:
     main = read_main(compilation, tree)
-    process_level = read_control_names(compilation, control).inside(main.values)
+    process_level = read_control_file(compilation, control).inside(main.values)
     endpoints = control_endpoints(compilation, tree, control)
     logs = error_logs(compilation, main, error_log)
     stream = _read_stream(compilation, _only_stream(compilation, tree))

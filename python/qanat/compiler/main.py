@@ -50,6 +50,10 @@ class ProcessSettings:
     node_name: str
     cluster_name: str
     control: tuple[ControlEndpoint, ...]
+    pending_changes: int
+    """Changes over the API that may be in progress or waiting."""
+    change_timeout_ms: int
+    """The time that a change over the API has."""
     working_directory: Path | None
     env: tuple[str, ...]
 
@@ -79,6 +83,23 @@ def read_workers(_: Compilation, directive: Directive) -> int:
     return workers
 
 
+def read_pending(compilation: Compilation, directive: Directive) -> int:
+    """Read `config_req_pool_size NUMBER`; none at all would refuse every change."""
+    pending = number(compilation, directive)
+    if pending == 0:
+        raise Refused(f'"{directive.name}" directive invalid number')
+    return pending
+
+
+def read_change_timeout(compilation: Compilation, directive: Directive) -> int:
+    """Read `dyn_sendmsg_rpc_timeout MILLISECONDS`, or a time with its unit."""
+    read = number if directive.args[0].isdigit() else time_ms
+    timeout = read(compilation, directive)
+    if timeout == 0:
+        raise Refused(f'"{directive.name}" directive invalid value')
+    return timeout
+
+
 def read_limit(compilation: Compilation, directive: Directive) -> int | None:
     """Read a limit whose absence means the system's."""
     return number(compilation, directive)
@@ -96,6 +117,8 @@ WORKING_DIRECTORY: Setting[Path | None] = Setting("working_directory", read_path
 STATE_DIR: Setting[Path | None] = Setting("state_dir", read_path, None)
 NODE_NAME = Setting("node_name", read_word, "")
 CLUSTER_NAME = Setting("cluster_name", read_word, "")
+PENDING_CHANGES = Setting("config_req_pool_size", read_pending, 500)
+CHANGE_TIMEOUT = Setting("dyn_sendmsg_rpc_timeout", read_change_timeout, 5000)
 ENV = ListSetting(("env",), read_word)
 WORKER_CONNECTIONS = Setting("worker_connections", number, 512)
 
@@ -103,10 +126,11 @@ _SETTINGS = by_directive(
     (
         *(DAEMON, MASTER_PROCESS, USER, PID, WORKER_PROCESSES, RLIMIT_NOFILE, SHUTDOWN_TIMEOUT),
         *(WORKING_DIRECTORY, STATE_DIR, NODE_NAME, CLUSTER_NAME, ENV, ERROR_LOG),
+        *(PENDING_CHANGES, CHANGE_TIMEOUT),
     )
 )
 _OF_EVENTS = by_directive((WORKER_CONNECTIONS,))
-_OF_CONTROL_FILE = by_directive((NODE_NAME, CLUSTER_NAME))
+_OF_CONTROL_FILE = by_directive((NODE_NAME, CLUSTER_NAME, PENDING_CHANGES, CHANGE_TIMEOUT))
 _ELSEWHERE = frozenset({"stream", "control", "helper", "http", "events"})
 _WITHOUT_EFFECT = frozenset(
     {
@@ -122,8 +146,6 @@ _WITHOUT_EFFECT = frozenset(
         "ssl_object_cache_inheritable",
         "dyn_kv_conf",
         "dyn_sendmsg_conf",
-        "dyn_sendmsg_rpc_timeout",
-        "config_req_pool_size",
         "shared_slab_pool_size",
         "privileged_agent",
     }
@@ -173,9 +195,8 @@ def _warn_about_http(compilation: Compilation, http: Directive) -> None:
             compilation.warn(place, message)
 
 
-def read_control_names(compilation: Compilation, control: Tree | None) -> Level:
-    """Read the node's and the fleet's name in the control file; those of the main file come
-    first."""
+def read_control_file(compilation: Compilation, control: Tree | None) -> Level:
+    """Read the names and limits in the control file; those of the main file come first."""
     values: dict[str, object] = {}
     for directive in control.directives if control is not None else ():
         setting = _OF_CONTROL_FILE.get(directive.name)
@@ -240,6 +261,8 @@ def make_process(
         node_name=level.get(NODE_NAME),
         cluster_name=level.get(CLUSTER_NAME),
         control=control,
+        pending_changes=level.get(PENDING_CHANGES),
+        change_timeout_ms=level.get(CHANGE_TIMEOUT),
         working_directory=level.get(WORKING_DIRECTORY),
         env=level.items(ENV) or (),
     )

@@ -54,13 +54,11 @@ class Done:
 class LiveGateway:
     """A data plane, its store, and the state that both hold."""
 
-    def __init__(
-        self, engine: Engine, store: Store, files: FileAccess, limits: Limits | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, store: Store, files: FileAccess) -> None:
         self.engine = engine
         self._store = store
         self._files = files
-        self._turns = Turns(limits or Limits())
+        self._turns = Turns(Limits())
         # Compiling may look names up and committing waits for the workers: neither on the loop.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qanat-change")
         self._state: State | None = None
@@ -215,6 +213,8 @@ class LiveGateway:
             raise
         await self._commit(ticket)
         self._state = state
+        process = state.compiled.process
+        self._turns.limits = Limits(process.pending_changes, process.change_timeout_ms / 1000)
 
     async def _commit(self, ticket: int | None) -> None:
         if ticket is not None:

@@ -42,20 +42,20 @@ class Turns:
     """Hands out turns."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def run(self, change: Callable[[Turn], Awaitable[T]]) -> T:
         """Carry out a change in its turn. Raise `Busy`, `DeadlineExceeded`, or what it raises."""
-        if len(self._tasks) >= self._limits.pending:
-            raise Busy(f"{self._limits.pending} changes are in progress, try again later")
+        if len(self._tasks) >= self.limits.pending:
+            raise Busy(f"{self.limits.pending} changes are in progress, try again later")
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._limits.deadline_s
+        deadline = loop.time() + self.limits.deadline_s
         task = loop.create_task(self._in_turn(change, deadline))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({task}, timeout=self._limits.deadline_s)
+        done, _ = await asyncio.wait({task}, timeout=self.limits.deadline_s)
         if not done:
             raise DeadlineExceeded(
                 "the change was not finished in time, read the state to see whether it was made"

@@ -11,11 +11,10 @@ import httpx
 import pytest
 from tests.harness.control import control_client
 from tests.harness.engine import MemoryEngine
-from tests.harness.live import live_gateway
+from tests.harness.live import STREAM, live_gateway
 
 import qanat
 from qanat.control.errors import ListenRefused
-from qanat.control.turns import Limits
 from qanat.store.base import Change, StoreError
 
 RESOURCE = "/api/v1/stream_srv"
@@ -136,9 +135,9 @@ async def test_too_many_requests_and_too_little_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = asyncio.Event()
-    limits = Limits(pending=1, deadline_s=0.05)
+    limits = "config_req_pool_size 1; dyn_sendmsg_rpc_timeout 50;"
     async with (
-        live_gateway(tmp_path, limits=limits) as (gateway, _),
+        live_gateway(tmp_path, limits + STREAM) as (gateway, _),
         control_client(gateway) as client,
     ):
         store_apply = gateway._store.apply

@@ -67,6 +67,23 @@ def test_process(site: Site) -> None:
     assert (process.node_name, process.cluster_name, process.env) == ("n1", "c1", ("A", "B=1"))
 
 
+@pytest.mark.parametrize(
+    ("main", "control", "limits"),
+    [
+        ("", "", (500, 5000)),
+        ("config_req_pool_size 7; dyn_sendmsg_rpc_timeout 2000;", "", (7, 2000)),
+        ("", "config_req_pool_size 8; dyn_sendmsg_rpc_timeout 3s;", (8, 3000)),
+        ("config_req_pool_size 7;", "config_req_pool_size 8;", (7, 5000)),
+    ],
+)
+def test_limits_of_the_control_api(
+    site: Site, main: str, control: str, limits: tuple[int, int]
+) -> None:
+    helper = "helper ctrl m.so conf/ctrl.conf;"
+    process = with_control(site, helper + main, control + CONTROL_FILE).process
+    assert (process.pending_changes, process.change_timeout_ms) == limits
+
+
 def test_settings(site: Site) -> None:
     settings = site.compile(
         "events { worker_connections 9; use epoll; } worker_shutdown_timeout 5s; node_name n1;"
@@ -91,6 +108,10 @@ def test_the_default_error_log_may_be_given(site: Site) -> None:
     ("text", "message"),
     [
         ("worker_processes 0;", '"worker_processes" directive invalid value'),
+        ("config_req_pool_size 0;", '"config_req_pool_size" directive invalid number'),
+        ("config_req_pool_size x;", '"config_req_pool_size" directive invalid number'),
+        ("dyn_sendmsg_rpc_timeout 0;", '"dyn_sendmsg_rpc_timeout" directive invalid value'),
+        ("dyn_sendmsg_rpc_timeout x;", '"dyn_sendmsg_rpc_timeout" directive invalid value'),
         ("worker_processes many;", '"worker_processes" directive invalid value'),
         ("worker_rlimit_nofile x;", '"worker_rlimit_nofile" directive invalid number'),
         ("events { worker_connections x; }", '"worker_connections" directive invalid number'),

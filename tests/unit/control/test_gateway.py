@@ -1,5 +1,6 @@
 """Virtual servers come and go: the engine, the store and what is shown always agree."""
 
+import asyncio
 import errno
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from tests.harness.live import STREAM, compile_text, live_gateway
 from qanat.compiler.virtual_server import VirtualServerRequest
 from qanat.config.errors import ConfigError
 from qanat.control.errors import (
+    Busy,
     ListenRefused,
     PlanRefused,
     ServerExists,
     ServerIsStatic,
     ServerNotFound,
 )
-from qanat.control.gateway import LiveGateway
+from qanat.control.gateway import Done, LiveGateway
 from qanat.store.base import StoreError
 
 
@@ -252,6 +254,19 @@ async def test_a_server_keeps_its_kind_of_listener_when_the_file_gives_the_liste
         listener = engine.plan.listeners["tcp:0.0.0.0:22222"]
         assert listener.mesh
         assert listener.default_server == "tcp:0.0.0.0:22222/a"
+
+
+async def test_a_reload_changes_the_limits_of_the_api(tmp_path: Path) -> None:
+    async with live_gateway(tmp_path) as (gateway, _):
+        text = "config_req_pool_size 1; dyn_sendmsg_rpc_timeout 60000;" + STREAM
+        await gateway.reload(compile_text(tmp_path, text))
+        first, second = await asyncio.gather(
+            gateway.add_virtual_server(server("0.0.0.0:23333", "a")),
+            gateway.add_virtual_server(server("0.0.0.0:23333", "b")),
+            return_exceptions=True,
+        )
+        assert isinstance(first, Done)
+        assert isinstance(second, Busy)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from qanat.compiler.control import ControlEndpoint
 
-_FORBIDDEN = ErrorBody("forbidden", "a request of another web site is not served", "Origin")
+_FORBIDDEN = ErrorBody(
+    "forbidden", "a request of another web site is not served", "Origin, Host"
+)
 _UNAUTHORIZED = ErrorBody(
     "unauthorized", "this control address wants a bearer token", "Authorization"
 )
@@ -72,6 +74,7 @@ class Door:
         self._app = app
         self._token = token_source(endpoint)
         self._local = is_loopback(endpoint.address)
+        self._on_tcp = not endpoint.address.startswith("unix:")
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,14 +103,12 @@ class Door:
     def _of_this_site(self, headers: dict[bytes, bytes]) -> bool:
         if headers.get(b"sec-fetch-site") == b"cross-site":
             return False
-        origin = headers.get(b"origin")
-        if origin is None:
-            return True
-        host = urlsplit(origin.decode("latin-1")).netloc.lower()
-        if not host or host != headers.get(b"host", b"").decode("latin-1").lower():
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        # A name that an attacker points at 127.0.0.1 is a site of the attacker's, whatever it asks.
+        if host and self._local and self._on_tcp and not _is_local_name(host):
             return False
-        # A name that an attacker points at 127.0.0.1 is a site of the attacker's.
-        return not self._local or _is_local_name(host)
+        origin = headers.get(b"origin")
+        return origin is None or urlsplit(origin.decode("latin-1")).netloc.lower() == host
 
 
 def _is_local_name(host: str) -> bool:

@@ -86,6 +86,7 @@ async def test_the_page_is_readable_without_a_token(tmp_path: Path) -> None:
         ({"origin": "null"}, 403),
         ({"origin": "http://127.0.0.1:9999"}, 403),
         ({"origin": "http://evil.example:8081", "host": "evil.example:8081"}, 403),
+        ({"host": "evil.example:8081"}, 403),
         ({"sec_fetch_site": "cross-site"}, 403),
         ({"origin": "http://127.0.0.1:8081"}, 200),
         ({"origin": "http://localhost:8081", "host": "localhost:8081"}, 200),

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from qanat.api.app import create_app
 from qanat.cli.messages import system_error
+from qanat.cli.sockets import UNIX, bind_control
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Generator, Iterable
 
     from qanat.compiler.control import ControlEndpoint
     from qanat.control.gateway import LiveGateway
 
-_UNIX = "unix:"
 _GRACE_S = 1  # for answers under way when a control address closes
 
 
@@ -106,9 +104,9 @@ class _Served:
         await self._task
         self.socket.close()
         address = self.endpoint.address
-        if unlink and address.startswith(_UNIX):
+        if unlink and address.startswith(UNIX):
             with contextlib.suppress(OSError):
-                os.unlink(address.removeprefix(_UNIX))  # noqa: PTH108 - one system call
+                os.unlink(address.removeprefix(UNIX))  # noqa: PTH108 - one system call
 
 
 class _Server(uvicorn.Server):
@@ -140,52 +138,6 @@ def release(bound: dict[ControlEndpoint, socket.socket]) -> None:
 def bind(address: str) -> socket.socket:
     """Bind a control address. Raise `ControlBindError`."""
     try:
-        if address.startswith(_UNIX):
-            return _bind_unix(Path(address.removeprefix(_UNIX)))
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.bind((host, int(port)))
-            listening.listen(socket.SOMAXCONN)
-        except BaseException:
-            listening.close()
-            raise
+        return bind_control(address)
     except OSError as error:
         raise ControlBindError(f"bind() to {address} failed {system_error(error)}") from error
-    return listening
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    """Bind a socket that the owner alone may use, over one that nobody serves any more."""
-    _remove_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listening.bind(str(path))
-        listening.listen(socket.SOMAXCONN)
-    except BaseException:
-        listening.close()
-        raise
-    finally:
-        os.umask(before)
-    return listening
-
-
-def _remove_stale(path: Path) -> None:
-    try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            return
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        except OSError:
-            return

@@ -173,6 +173,7 @@ def _messages(options: Options) -> Messages:
 
 def _test(options: Options) -> int:
     from qanat.cli.check import check
+    from qanat.cli.sockets import try_listeners
     from qanat.config.format import dump
 
     messages = _messages(options)
@@ -186,6 +187,12 @@ def _test(options: Options) -> int:
     messages.problems(loaded.warnings)
     if not options.quiet:
         messages.plain(f"the configuration file {conf} syntax is ok")
+    problems = tuple(try_listeners(loaded.compiled))
+    if problems:
+        messages.problems(problems)
+        messages.plain(f"configuration file {conf} test failed")
+        return 1
+    if not options.quiet:
         messages.plain(f"configuration file {conf} test is successful")
     if options.dump:
         text = dump(loaded.tree) + (dump(loaded.control) if loaded.control else "")

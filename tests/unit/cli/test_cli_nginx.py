@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import qanat
 from qanat.cli import check
 from qanat.cli.nginx import UsageError, main, parse_options
+from qanat.config.paths import Paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +23,7 @@ CONF = """\
 events {}
 pid run.pid;
 error_log logs/error.log;
-stream { server { listen 1; return a; } }
+stream { server { listen 127.0.0.1:17070; return a; } }
 """
 
 
@@ -123,6 +125,44 @@ def test_a_bad_configuration_fails_with_every_problem(
         f'nginx: [emerg] unknown directive "bar" in {conf}:2',
         f"nginx: configuration file {conf} test failed",
     ]
+
+
+def test_a_test_binds_the_listeners_and_lets_go_of_them(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    conf = site / "conf" / "nginx.conf"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as held,
+        socket.socket(type=socket.SOCK_DGRAM) as held_udp,
+    ):
+        held_udp.bind(("127.0.0.1", 0))
+        listens = (
+            f"127.0.0.1:{held.getsockname()[1]}",
+            f"127.0.0.1:{held_udp.getsockname()[1]} udp",
+            f"unix:{site}/q.sock",
+            "192.0.2.1:17070",
+            "[2001:db8::1]:17070 udp",
+            f"unix:{site}/no/q.sock",
+        )
+        lines = "".join(f"listen {one};" for one in listens)
+        conf.write_text(
+            f"events {{}} control unix:{site}/c.sock; stream {{ server {{ {lines} }} }}"
+        )
+        assert main(["-p", str(site), "-t"]) == 1
+    assert capfd.readouterr().err.splitlines() == [
+        f"nginx: the configuration file {conf} syntax is ok",
+        "nginx: [emerg] bind() to 192.0.2.1:17070 failed (99: Cannot assign requested address)",
+        "nginx: [emerg] bind() to [2001:db8::1]:17070 failed (99: Cannot assign requested address)",
+        f"nginx: [emerg] bind() to unix:{site}/no/q.sock failed (2: No such file or directory)",
+        f"nginx: configuration file {conf} test failed",
+    ]
+    assert not list(site.glob("*.sock"))
+
+
+def test_our_own_check_opens_no_socket(site: Path) -> None:
+    conf = site / "conf" / "nginx.conf"
+    conf.write_text("events {} stream { server { listen 192.0.2.1:17070; return a; } }")
+    assert check.run_check(Paths(site, conf)) == 0
 
 
 def test_problems_are_also_written_to_the_log_of_the_command_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -131,3 +132,18 @@ def test_no_connection_is_dropped_by_changes(gateway: Gateway, where: str) -> No
         client.join()
     assert not failures
     assert set(answers) == {b"default", b"live"}
+
+
+def test_changes_during_reloads_are_kept(gateway: Gateway, where: str) -> None:
+    names = [f"127.0.5.{number}" for number in range(1, 101)]
+    with gateway.api() as api:
+        for number, name in enumerate(names):
+            if number % 10 == 0:
+                gateway.write(CONFIG.replace('return "default"', f'return "{number}"'))
+                gateway.signal(signal.SIGHUP)
+            assert add(api, where, name, f'return "{name}";') == SUCCESS
+            assert ask(gateway.port("front"), source=name) == name.encode()
+        gateway.wait_for_log("reconfigured")
+        assert len(dynamic_servers(api)) == len(names)
+    for name in names:
+        assert ask(gateway.port("front"), source=name) == name.encode()

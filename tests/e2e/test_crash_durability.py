@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import threading
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.harness.clients import ask
+from tests.harness.clients import ask, connect_unix, read_all
 from tests.harness.gateway import COMMAND
 from tests.harness.stream_srv import SUCCESS, add, remove
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.harness.gateway import Gateway
 
 # The client's address is the name of the virtual server that it is for.
@@ -33,7 +36,7 @@ pytestmark = pytest.mark.slow
 class Writer:
     """Changes names of its own, one after another, and keeps what it was told."""
 
-    where: str
+    port: int
     names: list[str]
     chance: random.Random
     answered: dict[str, bytes] = field(default_factory=dict)
@@ -57,12 +60,13 @@ class Writer:
             enough.release()
 
     def _change(self, api: httpx.Client, name: str, text: bytes | None) -> None:
+        where = f"{host_of(name)}:{self.port}"
         if text is None:
-            assert remove(api, self.where, name) == SUCCESS
+            assert remove(api, where, name) == SUCCESS
             del self.answered[name]
         else:
             body = f'proxy_timeout 7s; return "{text.decode()}";'
-            assert add(api, self.where, name, body) == SUCCESS
+            assert add(api, where, name, body) == SUCCESS
             self.answered[name] = text
 
     def settle(self, found: dict[str, bytes]) -> None:
@@ -78,11 +82,21 @@ class Writer:
         assert {name: found[name] for name in self.names if name in found} == self.answered
 
 
+def host_of(name: str) -> str:
+    """Give every second name the listener of the file, and the others one of their own."""
+    return name if int(name.rpartition(".")[2]) % 2 else "127.0.0.1"
+
+
 def served(gateway: Gateway, names: list[str]) -> dict[str, bytes]:
     """Ask for every name; return the texts of those that are there."""
     port = gateway.port("front")
-    answers = {name: ask(port, source=name) for name in names}
-    return {name: text for name, text in answers.items() if text != b"default"}
+    found = {}
+    for name in names:
+        with contextlib.suppress(ConnectionRefusedError):
+            text = ask(port, host=host_of(name), source=name)
+            if text != b"default":
+                found[name] = text
+    return found
 
 
 def listed(gateway: Gateway) -> dict[str, bytes]:
@@ -98,13 +112,16 @@ def listed(gateway: Gateway) -> dict[str, bytes]:
 
 def test_kill_in_a_loop_of_changes(gateway: Gateway) -> None:
     gateway.write(CONFIG)
-    where = f"127.0.0.1:{gateway.port('front')}"
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     writers = [
-        Writer(where, [f"127.0.{10 + w}.{n}" for n in range(1, 13)], random.Random(f"{seed} {w}"))
-        for w in range(WRITERS)
+        Writer(
+            port=gateway.port("front"),
+            names=[f"127.0.{10 + number}.{n}" for n in range(1, 13)],
+            chance=random.Random(f"{seed} {number}"),
+        )
+        for number in range(WRITERS)
     ]
     names = [name for writer in writers for name in writer.names]
     gateway.start_with_api()
@@ -163,3 +180,18 @@ def test_kill_while_it_starts(gateway: Gateway) -> None:
             starting.kill()
     gateway.start_with_api()
     assert ask(port, source="127.0.9.1") == b"added"
+
+
+def test_a_socket_file_that_a_crash_leaves_is_no_hindrance(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    path = tmp_path / "live.sock"
+    gateway.write(CONFIG)
+    gateway.start_with_api()
+    with gateway.api() as api:
+        assert add(api, f"unix:{path}", "a", 'return "unix";') == SUCCESS
+    gateway.kill()
+    assert path.exists()
+    gateway.start_with_api()
+    with connect_unix(path) as client:
+        assert read_all(client) == b"unix"

@@ -89,6 +89,20 @@ def test_a_shortage_does_not_fill_the_log(gateway: Gateway) -> None:
                 client.close()
 
 
+def test_the_control_api_out_of_descriptors(gateway: Gateway) -> None:
+    gateway.expected_alarms += ["Too many open files", "out of system resource", "Traceback"]
+    gateway.write(CONFIG, peer=9, other=9)
+    gateway.start_with_api("--workers", "1")
+    with gateway.api() as open_before, gateway.api() as late:
+        assert open_before.get("/v1/status").status_code == 200
+        limit_files(gateway, open_files(gateway))
+        waiting = connect(gateway.port("control_api"))
+        assert open_before.get("/v1/status").status_code == 200
+        limit_files(gateway, open_files(gateway) + 50)
+        waiting.close()
+        assert late.get("/v1/status").status_code == 200
+
+
 def test_datagrams_out_of_descriptors(gateway: Gateway) -> None:
     gateway.expected_alarms.append("Too many open files")
     with serve_udp(lambda data: [data]) as other:

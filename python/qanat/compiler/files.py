@@ -25,6 +25,12 @@ def pem_source(compilation: Compilation, directive: Directive) -> str:
     return _permitted(compilation, directive, _absolute(compilation.world.paths.conf.parent, text))
 
 
+def named_file(compilation: Compilation, directive: Directive) -> str:
+    """Make the path that the argument names absolute, from the directory of the configuration."""
+    path = _absolute(compilation.world.paths.conf.parent, directive.args[0])
+    return _permitted(compilation, directive, path)
+
+
 def log_path(compilation: Compilation, directive: Directive, text: str) -> str:
     """Make the path of a log absolute, from the prefix."""
     if "$" in text and not compilation.allow_files:

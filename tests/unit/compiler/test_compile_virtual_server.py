@@ -263,6 +263,9 @@ def test_files_outside_the_directories_need_a_permission(
         "ssl_certificate ../../x.crt;",
         "ssl_certificate_key /etc/shadow;",
         "error_log /etc/cron.d/x;",
+        "error_log conf/nginx.conf;",
+        "access_log state/state.db f;",
+        "access_log logs/../conf/nginx.conf f;",
         "proxy_ssl_trusted_certificate /etc/passwd;",
     ):
         assert "may only name files below" in refusal(body=body)

@@ -26,9 +26,6 @@ def bind_control(address: str) -> socket.socket:
         return _bind_private(Path(address.removeprefix(UNIX)))
     listening = _bind_inet(address, socket.SOCK_STREAM)
     try:
-        # Accepted sockets inherit it; without it the body of an answer waits for an acknowledgement
-        # of its head, 40 ms.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.listen(socket.SOMAXCONN)
     except BaseException:
         listening.close()

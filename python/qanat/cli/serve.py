@@ -11,6 +11,7 @@ import qanat
 from qanat.cli.check import problem_of, summary
 from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.cli.lifecycle import Lifecycle
+from qanat.cli.logs import logging_to
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
@@ -42,8 +43,13 @@ class Start:
 
 async def serve(start: Start) -> int:
     """Serve; return the exit status."""
+    engine = open_engine(start.loaded.compiled.process.worker_processes)
+    with logging_to(engine.log):
+        return await _serve(start, engine)
+
+
+async def _serve(start: Start, engine: Engine) -> int:
     loaded = start.loaded
-    engine = open_engine(loaded.compiled.process.worker_processes)
     try:
         gateway, api = await _open(start, engine)
     except (StoreError, ChangeRefused, ControlBindError) as error:

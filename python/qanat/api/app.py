@@ -30,7 +30,7 @@ def create_app(gateway: LiveGateway, endpoint: ControlEndpoint) -> ASGIApp:
     """Make the application of an endpoint: who answers, who may ask, and what is asked."""
 
     def make() -> ASGIApp:
-        from qanat.api.resources import create_resources  # noqa: PLC0415
+        from qanat.api.resources import create_resources  # noqa: PLC0415 - see the module
 
         return create_resources(gateway, endpoint)
 

@@ -52,7 +52,7 @@ class ControlApi:
         gone = [self._open.pop(endpoint) for endpoint in list(self._open) if endpoint not in wanted]
         if bound:
             # Imported late: sessions are served before the HTTP server is loaded.
-            from qanat.cli.control_server import ControlServer  # noqa: PLC0415
+            from qanat.cli.control_server import ControlServer  # noqa: PLC0415 - see above
 
             for endpoint, listening in bound.items():
                 self._open[endpoint] = ControlServer(self._gateway, endpoint, listening)

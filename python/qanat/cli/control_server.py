@@ -62,7 +62,10 @@ class ControlServer:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the process and says when it accepts."""
+    """A server that leaves signals to the process and says when it accepts.
+
+    `typing.override` is not in Python 3.11.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

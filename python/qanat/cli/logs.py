@@ -25,6 +25,7 @@ class ErrorLogHandler(logging.Handler):
         super().__init__()
         self._write = write
 
+    # `typing.override` is not in Python 3.11.
     def emit(self, record: logging.LogRecord) -> None:  # type: ignore[explicit-override]
         """Write a record; a failure to do so is nobody's to handle."""
         level = _LEVELS.get(record.levelno, "error")

@@ -53,7 +53,7 @@ def run(options: RunOptions) -> int:
         if isinstance(readiness, int):
             return readiness
         # Imported late: a wrong configuration is refused without waiting for what serves.
-        from qanat.cli.serve import Start, serve  # noqa: PLC0415
+        from qanat.cli.serve import Start, serve  # noqa: PLC0415 - see above
 
         pid_file = _set_up_process(loaded, options)
     except ConfigError as error:

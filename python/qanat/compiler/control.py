@@ -117,7 +117,7 @@ def _literal(compilation: Compilation, shown: str, name: str, text: str) -> str:
         return f"unix:{base / address.path}"
     if len(address.ports) > 1 or (not address.ports and name == "control"):
         raise Refused(f'no port in "{shown}" of the "{name}" directive')
-    hosts = ("0.0.0.0",) if address.host == "*" else compilation.resolve(address.host)  # noqa: S104
+    hosts = ("0.0.0.0",) if address.host == "*" else compilation.resolve(address.host)  # noqa: S104 - asked for
     if not hosts:
         raise Refused(f'host not found in "{shown}" of the "{name}" directive')
     return with_port(hosts[0], address.ports[0] if address.ports else _HTTP_PORT)

@@ -17,7 +17,6 @@ from qanat.compiler.virtual_server import (
     VirtualServerRequest,
     compile_virtual_server,
     listener_of,
-    name_of,
 )
 from qanat.config.errors import ConfigError
 from qanat.config.paths import Paths
@@ -184,9 +183,8 @@ def test_what_is_wrong_with_a_name(refusal: Refusal, name: str, message: str) ->
         ("ü.test", "ü.test"),
     ],
 )
-def test_forms_of_names(add: Add, site: Site, name: str, shown: str) -> None:
+def test_forms_of_names(add: Add, name: str, shown: str) -> None:
     assert add(name=name).server.id == f"tcp:0.0.0.0:22222/{shown}"
-    assert name_of(name, site.scope()) == shown
 
 
 def test_all_problems_of_a_request(add: Add) -> None:

@@ -18,6 +18,7 @@ use crate::log::error::{session_error, session_line};
 use crate::plan::{Proxy, Target};
 use crate::session::Session;
 use crate::session::state::Attempt;
+use crate::shortage;
 use crate::stream::{Socket, Stream};
 use crate::upstream::{Picked, Tries, Upstream};
 
@@ -164,7 +165,8 @@ async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result
     let address = match address {
         Address::Inet(address) => address,
         Address::Unix(path) => {
-            return UnixStream::connect(&**path).await.map(Socket::Unix).map_err(connect_failed);
+            let connected = UnixStream::connect(&**path).await;
+            return connected.map(Socket::Unix).map_err(|error| connect_failed("connect()", error));
         }
     };
     let bind = proxy.bind.as_ref().and_then(|(template, transparent)| {
@@ -175,18 +177,34 @@ async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result
     if let Some((local, transparent)) = bind {
         bind_source(&socket, local, transparent).map_err(|error| {
             let text = format!("bind({local}) failed");
+            // Without a port of its own it asks for any.
+            let lacks_ports = local.port() == 0 && error.kind() == io::ErrorKind::AddrInUse;
+            if lacks_ports || shortage::is_shortage(&error) {
+                return short(text, error);
+            }
             SessionError::new(Status::Internal, Source::Gateway, Level::Crit, text).because(error)
         })?;
     }
     set_options(session, proxy, &socket)
         .map_err(|error| peer_error("setting options of the peer's socket failed").because(error))?;
-    connect_tcp(socket, *address).await.map(Socket::Tcp).map_err(connect_failed)
+    connect_tcp(socket, *address).await.map(Socket::Tcp).map_err(|error| {
+        match (bind, error.raw_os_error()) {
+            // The two ends that `proxy_bind` and the peer make are taken.
+            (Some(_), Some(libc::EADDRNOTAVAIL)) => {
+                let text = "connect() failed";
+                SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, text).because(error)
+            }
+            (None, Some(libc::EADDRNOTAVAIL)) if shortage::lacks_ports(*address) => {
+                short("connect() failed", error)
+            }
+            _ => connect_failed("connect()", error),
+        }
+    })
 }
 
 fn tcp_socket(to: SocketAddr) -> Result<socket2::Socket, SessionError> {
-    socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None).map_err(|error| {
-        SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, "socket() failed").because(error)
-    })
+    let opened = socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None);
+    opened.map_err(|error| connect_failed("socket()", error))
 }
 
 fn set_options(session: &Session, proxy: &Proxy, socket: &socket2::Socket) -> io::Result<()> {
@@ -238,15 +256,14 @@ fn bind_source(socket: &socket2::Socket, local: SocketAddr, transparent: bool) -
     socket.bind(&local.into())
 }
 
-fn connect_failed(error: io::Error) -> SessionError {
-    match error.raw_os_error() {
-        // Our own shortage is nobody's failure: the peer is not blamed for it.
-        Some(libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-            SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, "connect() failed")
-                .because(error)
-        }
-        _ => peer_error("connect() failed").because(error),
-    }
+fn connect_failed(call: &str, error: io::Error) -> SessionError {
+    let text = format!("{call} failed");
+    if shortage::is_shortage(&error) { short(text, error) } else { peer_error(&text).because(error) }
+}
+
+/// Our own shortage is nobody's failure: the peer is not blamed for it.
+fn short(text: impl Into<String>, error: io::Error) -> SessionError {
+    SessionError::new(Status::BadGateway, Source::Shortage, Level::Error, text).because(error)
 }
 
 fn timed_out() -> SessionError {

@@ -15,6 +15,7 @@ use crate::log::error::{session_error, session_line};
 use crate::plan::Proxy;
 use crate::session::Session;
 use crate::session::state::Attempt;
+use crate::shortage;
 use crate::sys::datagram;
 use crate::upstream::{Picked, Tries};
 
@@ -58,6 +59,11 @@ pub(super) fn connect(
             }
             Err(cause) => cause,
         };
+        if shortage::is_shortage(&cause) || lacks_ports(&cause) {
+            let error =
+                SessionError::new(Status::BadGateway, Source::Shortage, Level::Error, "connect() failed");
+            return Err(error.because(cause));
+        }
         let error = SessionError::new(Status::BadGateway, Source::Peer, Level::Error, "connect() failed");
         session_error(session, &error.because(cause));
         mark_failed(session, &mut picked);
@@ -108,6 +114,11 @@ fn prefix(session: &Session, version: ProxyProtocol, first: &[u8]) -> Option<Vec
     let mut prefixed = proxy_header(session, version);
     prefixed.extend_from_slice(first);
     Some(prefixed)
+}
+
+/// Datagrams: connecting finds no free port (`EAGAIN`), or `bind` to any port does not.
+fn lacks_ports(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EADDRINUSE))
 }
 
 /// A connected socket that has sent the first datagram.

@@ -143,7 +143,7 @@ impl UdpListener {
             Ok(peer) => peer,
             Err(error) => {
                 let text = "epoll_ctl() failed";
-                let failed = SessionError::new(Status::Internal, Source::Gateway, Level::Alert, text);
+                let failed = SessionError::new(Status::Internal, Source::Shortage, Level::Error, text);
                 return open.end(Err(failed.because(error)));
             }
         };

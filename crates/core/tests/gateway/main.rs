@@ -9,6 +9,7 @@
 mod changes;
 mod phases;
 mod shortage;
+mod shortage_of_peers;
 mod sockets;
 mod support;
 mod tls;

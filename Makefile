@@ -78,5 +78,5 @@ $(VENV)/.installed: requirements.lock
 # --locked: what is in Cargo.lock is what is built.
 $(VENV)/.built: $(VENV)/.installed $(RUST) pyproject.toml
 	@echo "== building the data plane (optimised; a few minutes the first time)"
-	@$(BIN)/maturin develop --release --locked
+	@PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/maturin develop --release --locked
 	@touch $@

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from qanat.api.app import create_app
+from qanat.cli.control_protocol import ControlProtocol
 from qanat.cli.sockets import UNIX
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class ControlServer:
         self.socket = listening
         config = uvicorn.Config(
             create_app(gateway, endpoint),
+            http=ControlProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -19,7 +19,7 @@ use crate::plan::{Proxy, Target};
 use crate::session::Session;
 use crate::session::state::Attempt;
 use crate::shortage;
-use crate::stream::{Socket, Stream};
+use crate::stream::{Reset, Socket, Stream};
 use crate::upstream::{Picked, Tries, Upstream};
 
 /// Connects `session` to a peer of its `proxy_pass`, as `proxy_next_upstream` allows.
@@ -127,7 +127,10 @@ impl Retries {
 }
 
 async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<Stream, SessionError> {
-    let mut socket = open(session, proxy, &picked.address).await?;
+    let (mut socket, reset) = open(session, proxy, &picked.address).await?;
+    if reset && proxy.spec.protocol == ProxyProtocol::Off && proxy.tls.is_none() {
+        return Ok(Stream::Reset(Reset(socket)));
+    }
     if proxy.spec.protocol != ProxyProtocol::Off {
         let header = proxy_header(session, proxy.spec.protocol);
         let sent = socket.write_all(&header).await;
@@ -161,12 +164,19 @@ fn without_port(name: &str) -> &str {
     }
 }
 
-async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result<Socket, SessionError> {
+/// A connected socket, and whether the peer has reset it by now.
+async fn open(
+    session: &mut Session,
+    proxy: &Proxy,
+    address: &Address,
+) -> Result<(Socket, bool), SessionError> {
     let address = match address {
         Address::Inet(address) => address,
         Address::Unix(path) => {
             let connected = UnixStream::connect(&**path).await;
-            return connected.map(Socket::Unix).map_err(|error| connect_failed("connect()", error));
+            return connected
+                .map(|unix| (Socket::Unix(unix), false))
+                .map_err(|error| connect_failed("connect()", error));
         }
     };
     let bind = proxy.bind.as_ref().and_then(|(template, transparent)| {
@@ -187,7 +197,8 @@ async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result
     }
     set_options(session, proxy, &socket)
         .map_err(|error| peer_error("setting options of the peer's socket failed").because(error))?;
-    connect_tcp(socket, *address).await.map(Socket::Tcp).map_err(|error| {
+    let connected = connect_tcp(socket, *address).await;
+    connected.map(|(tcp, reset)| (Socket::Tcp(tcp), reset)).map_err(|error| {
         match (bind, error.raw_os_error()) {
             // The two ends that `proxy_bind` and the peer make are taken.
             (Some(_), Some(libc::EADDRNOTAVAIL)) => {
@@ -217,8 +228,9 @@ fn set_options(session: &Session, proxy: &Proxy, socket: &socket2::Socket) -> io
     Ok(())
 }
 
-/// Connects. The event loop tells whether it failed, so that success needs no `getsockopt(SO_ERROR)`.
-async fn connect_tcp(socket: socket2::Socket, to: SocketAddr) -> io::Result<TcpStream> {
+/// Connects. The event loop tells whether it failed, so that success needs no `getsockopt(SO_ERROR)`. Tells also
+/// whether the connection was made, and reset at once: asking for the error takes it away.
+async fn connect_tcp(socket: socket2::Socket, to: SocketAddr) -> io::Result<(TcpStream, bool)> {
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
@@ -228,9 +240,11 @@ async fn connect_tcp(socket: socket2::Socket, to: SocketAddr) -> io::Result<TcpS
     if (ready.is_error() || ready.is_write_closed())
         && let Some(error) = stream.take_error()?
     {
-        return Err(error);
+        // Who was never connected is refused or times out.
+        let is_reset = matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE));
+        return if is_reset { Ok((stream, true)) } else { Err(error) };
     }
-    Ok(stream)
+    Ok((stream, false))
 }
 
 /// The value of `proxy_bind`; an empty or a bad one binds nothing.

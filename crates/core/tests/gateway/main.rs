@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod hasty_peers;
 mod phases;
 mod shortage;
 mod shortage_of_peers;

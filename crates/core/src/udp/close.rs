@@ -37,30 +37,41 @@ pub fn is_lingering(port: u16) -> bool {
 pub(super) struct OwnSocket {
     socket: AsyncFd<Arc<UdpSocket>>,
     waker: Waker,
-    port: u16,
+    /// Let go of after the socket.
+    _port: LingeringPort,
+}
+
+/// A port that a socket without a listener is bound to, counted while it exists.
+struct LingeringPort(u16);
+
+impl LingeringPort {
+    fn new(port: u16) -> Self {
+        *LINGERING.lock().entry(port).or_default() += 1;
+        Self(port)
+    }
 }
 
 impl OwnSocket {
     /// Binds to `local` beside the listener, which must allow it, and connects to `client`.
     fn new(local: SocketAddr, client: SocketAddr, waker: Waker) -> io::Result<Self> {
+        let port = LingeringPort::new(local.port());
         let socket = Socket::new(Domain::for_address(local), Type::DGRAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.bind(&local.into())?;
         socket.connect(&client.into())?;
         let socket = datagram::register(Arc::new(socket.into()))?;
-        *LINGERING.lock().entry(local.port()).or_default() += 1;
-        Ok(Self { socket, waker, port: local.port() })
+        Ok(Self { socket, waker, _port: port })
     }
 }
 
-impl Drop for OwnSocket {
+impl Drop for LingeringPort {
     fn drop(&mut self) {
         let mut lingering = LINGERING.lock();
-        if let Some(count) = lingering.get_mut(&self.port) {
+        if let Some(count) = lingering.get_mut(&self.0) {
             *count -= 1;
             if *count == 0 {
-                lingering.remove(&self.port);
+                lingering.remove(&self.0);
             }
         }
     }

@@ -14,3 +14,4 @@ mod shortage_of_peers;
 mod sockets;
 mod support;
 mod tls;
+mod udp_listeners;

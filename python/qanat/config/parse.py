@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qanat.config.paths import Paths
 
 COMMAND_LINE = "command line"
+DEEPEST_INCLUDE = 64  # far more than anyone has, far from the limit of recursion
 
 
 def parse_file(paths: Paths, global_directives: str = "") -> Tree:
@@ -138,6 +139,11 @@ class _Loader:
                     replace(place, message=f'"{path}" includes itself', level="emerg")
                 )
                 continue
+            if len(self._opening) == DEEPEST_INCLUDE:
+                self.problems.append(
+                    replace(place, message="files include one another too deeply", level="emerg")
+                )
+                return
             self._opening.append(path)
             yield from self.expand(self.load(path, place), context, lenient=lenient)
             self._opening.pop()

@@ -27,7 +27,7 @@ pub(super) fn connect(
     session: &mut Session,
     proxy: &Proxy,
     first: &[u8],
-) -> Result<(Arc<UdpSocket>, Picked), SessionError> {
+) -> Result<(UdpSocket, Picked), SessionError> {
     session.action = "connecting to upstream";
     let upstream = target(session, proxy)?;
     let bind = bind_address(session, proxy);
@@ -122,7 +122,7 @@ fn lacks_ports(error: &io::Error) -> bool {
 }
 
 /// A connected socket that has sent the first datagram.
-fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io::Result<Arc<UdpSocket>> {
+fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io::Result<UdpSocket> {
     let (domain, to) = match address {
         Address::Inet(to) => (Domain::for_address(*to), SockAddr::from(*to)),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
@@ -136,5 +136,5 @@ fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io
     }
     socket.connect(&to)?;
     socket.send(first)?;
-    Ok(Arc::new(socket.into()))
+    Ok(socket.into())
 }

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from compiler_site import Site, resolve
+from tests.harness.compiler_site import Site, resolve
 
 from qanat.compiler import builtin, plan
 from qanat.compiler.compile import Compiled, compile_config

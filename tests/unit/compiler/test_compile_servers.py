@@ -14,7 +14,7 @@ from qanat.compiler.inherit import Level, ListSetting, Setting
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
 
 def proxy(site: Site, inner: str, outer: str = "") -> plan.Proxy:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import trustme
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
     from qanat.compiler.plan import ServerTls
 

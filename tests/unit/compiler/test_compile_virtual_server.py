@@ -24,7 +24,7 @@ from qanat.config.paths import Paths
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
     from qanat.compiler.virtual_server import VirtualServer
 

@@ -12,6 +12,7 @@ from qanat.cli.check import problem_of, summary
 from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.cli.lifecycle import Lifecycle
 from qanat.cli.logs import logging_to
+from qanat.cli.messages import announce
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
@@ -63,7 +64,7 @@ async def _serve(start: Start, engine: Engine) -> int:
         start.pid_file.write()
     engine.log("notice", f"qanat/{qanat.__version__} serves {summary(loaded)}")
     if start.announce:
-        print(greeting(loaded), flush=True)
+        announce(greeting(loaded))
     start.readiness.ready()
     # What the start has made stays: the collector need not look at it again.
     gc.freeze()

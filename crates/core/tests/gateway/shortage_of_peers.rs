@@ -14,6 +14,7 @@ use crate::support::{
     DEADLINE, Running, free_address, listener, objects, proxy_to, removals, server, settings, tcp_id,
     upstream, wait_until,
 };
+use crate::udp_listeners::{Session, address_of, bind, relaying};
 
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -146,6 +147,33 @@ fn gateway_with_one_descriptor() {
     limit_descriptors(None);
     assert_relayed(&relaying.connect(third), b'c');
     assert!(began.elapsed() >= PAUSE);
+}
+
+#[test]
+fn descriptors_run_out_while_beginning_a_session_of_datagrams() {
+    assert_passed(&run_alone(&["env"], "gateway_of_datagrams_without_descriptors"));
+}
+
+#[test]
+#[ignore = "descriptors_run_out_while_beginning_a_session_of_datagrams runs it in a process of its own"]
+fn gateway_of_datagrams_without_descriptors() {
+    let (running, peer) = (Running::start(1), bind());
+    let front = address_of(&bind());
+    let mut put = relaying(&front, &peer);
+    // A second peer, so that the first one would be blamed.
+    let down = spec::Peer { down: true, ..put.upstreams[0].peers[0].clone() };
+    put.upstreams[0].peers.push(down);
+    running.put(put);
+    let first = Session::begin(&front, &peer);
+    let second = bind();
+    second.connect(&front).unwrap();
+    limit_descriptors(Some(0));
+    second.send(b"lost").unwrap();
+    running.wait_for("failed", |failed| failed == 1);
+    assert_eq!(running.status("paused"), 1);
+    first.exchange(&peer, 1);
+    limit_descriptors(None);
+    Session::begin(&front, &peer).exchange(&peer, 2);
 }
 
 /// Sets which ports the system may choose in this network.

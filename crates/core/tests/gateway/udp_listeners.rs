@@ -9,18 +9,18 @@ use crate::support::{DEADLINE, Running, listener, objects, proxy_to, removals, s
 /// Many enough to be spread over all sockets that share a port.
 const CLIENTS: usize = 16;
 
-fn bind() -> UdpSocket {
+pub(crate) fn bind() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket
 }
 
-fn address_of(socket: &UdpSocket) -> String {
+pub(crate) fn address_of(socket: &UdpSocket) -> String {
     socket.local_addr().unwrap().to_string()
 }
 
 /// `proxy_pass` of datagrams from `address` to `peer`.
-fn relaying(address: &str, peer: &UdpSocket) -> spec::Objects {
+pub(crate) fn relaying(address: &str, peer: &UdpSocket) -> spec::Objects {
     let upstream = upstream(&address_of(peer));
     let mut listener = listener(address);
     listener.protocol = Protocol::Udp;
@@ -34,13 +34,13 @@ fn relaying(address: &str, peer: &UdpSocket) -> spec::Objects {
 }
 
 /// A client with its session: how the peer knows it.
-struct Session {
+pub(crate) struct Session {
     client: UdpSocket,
     at_peer: SocketAddr,
 }
 
 impl Session {
-    fn begin(front: &str, peer: &UdpSocket) -> Self {
+    pub(crate) fn begin(front: &str, peer: &UdpSocket) -> Self {
         let client = bind();
         client.connect(front).unwrap();
         client.send(b"first").unwrap();
@@ -50,7 +50,7 @@ impl Session {
     }
 
     /// A datagram each way, which nobody else gets.
-    fn exchange(&self, peer: &UdpSocket, number: usize) {
+    pub(crate) fn exchange(&self, peer: &UdpSocket, number: usize) {
         let bytes = number.to_string().into_bytes();
         self.client.send(&bytes).unwrap();
         assert_eq!(receive(peer), (bytes.clone(), self.at_peer));

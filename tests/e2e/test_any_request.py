@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.harness.clients import ask
-from tests.harness.gateway import Gateway
 from tests.harness.stream_srv import SUCCESS, add, dynamic_servers, remove_all, send
 
 from qanat.config.tables import BY_CONTEXT
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
+    from tests.harness.gateway import Gateway
 
 CONFIG = """
 stream {
@@ -53,15 +53,6 @@ OPTIONS = st.lists(
 ANY = settings(
     max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    gateway = Gateway(tmp_path_factory.mktemp("any"))
-    gateway.write(CONFIG)
-    gateway.start_with_api()
-    yield gateway
-    gateway.close()
 
 
 @pytest.fixture(scope="module")

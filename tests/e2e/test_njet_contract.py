@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.harness.clients import LOCALHOST, ask, connect, read_all
-from tests.harness.gateway import Gateway
 from tests.harness.stream_srv import (
     RESOURCE,
     SUCCESS,
@@ -30,19 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
+    from tests.harness.gateway import Gateway
 
 VECTORS = json.loads((Path(__file__).parents[1] / "conformance" / "njet.json").read_text())
-PORTS = ("22222", "22223", "23333")
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One gateway for all vectors: each leaves it as it found it."""
-    gateway = Gateway(tmp_path_factory.mktemp("njet"))
-    gateway.write(with_ports(gateway, VECTORS["config"].removeprefix("events {}\n")))
-    gateway.start_with_api()
-    yield gateway
-    gateway.close()
+PORTS = re.compile(r"(?<![\d-])(22222|22223|23333)(?!\d)")
+"""The example's ports, which also stand in host names."""
+CONFIG = PORTS.sub(r"@\1", VECTORS["config"].removeprefix("events {}\n"))
 
 
 @pytest.fixture
@@ -53,9 +45,8 @@ def api(served: Gateway) -> Iterator[httpx.Client]:
 
 
 def with_ports(gateway: Gateway, text: str) -> str:
-    """Put the kernel's ports in place of the example's, which also stand in host names."""
-    pattern = rf"(?<![\d-])({'|'.join(PORTS)})(?!\d)"
-    return re.sub(pattern, lambda found: str(gateway.ports[found[0]]), text)
+    """Put the kernel's ports in place of the example's."""
+    return PORTS.sub(lambda found: str(gateway.ports[found[0]]), text)
 
 
 @pytest.mark.conformance

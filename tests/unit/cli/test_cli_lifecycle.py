@@ -38,14 +38,15 @@ class LoggingEngine(MemoryEngine):
         self.said = asyncio.Condition()
         self.done: list[str] = []
 
-    def log(self, level: str, message: str) -> None:
+    # `typing.override`, which three methods lack, is not in Python 3.11.
+    def log(self, level: str, message: str) -> None:  # type: ignore[explicit-override]
         super().log(level, message)
         asyncio.get_running_loop().create_task(self._announce())
 
-    def drain(self) -> None:
+    def drain(self) -> None:  # type: ignore[explicit-override]
         self.done.append("drain")
 
-    def reopen_logs(self) -> None:
+    def reopen_logs(self) -> None:  # type: ignore[explicit-override]
         self.done.append("reopen")
 
     async def until_logged(self, text: str) -> None:

@@ -199,6 +199,13 @@ async fn proxy_bind_chooses_the_source_address() {
 }
 
 #[tokio::test]
+async fn one_session_fits_whatever_worker_connections_says() {
+    let address = echo("127.0.0.1:0").await;
+    let gateway = proxying("127.0.0.1:0", &[address], |change| change.settings().worker_connections = 1);
+    assert_eq!(ask(&gateway.client().await, b"alone").await, b"alone");
+}
+
+#[tokio::test]
 async fn sessions_are_bounded_by_worker_connections() {
     let (peer, address) = peer().await;
     let gateway = proxying("127.0.0.1:0", &[address], |change| {

@@ -34,6 +34,8 @@ pub(crate) struct Gateway {
 /// What a test may change of the plan before it is linked.
 pub(crate) struct Change {
     pub(crate) change: spec::ChangeSet,
+    /// The listener's socket; a clone of it keeps the port.
+    pub(crate) socket: StdSocket,
 }
 
 impl Change {
@@ -76,7 +78,8 @@ impl Gateway {
         let socket = StdSocket::bind(listen).unwrap();
         let address = socket.local_addr().unwrap();
         let log = log_path();
-        let mut change = Change { change: change_set(address, content, peers, &log) };
+        let change = change_set(address, content, peers, &log);
+        let mut change = Change { change, socket: socket.try_clone().unwrap() };
         tweak(&mut change);
         if change.change.put.listeners[0].mesh {
             let socket = socket2::SockRef::from(&socket);

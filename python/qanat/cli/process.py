@@ -100,18 +100,6 @@ def become(identity: Identity, owned: Iterable[Path]) -> None:
         raise ProcessError(f"capset() failed: {os.strerror(ctypes.get_errno())}")
 
 
-def check_installation(identity: Identity) -> None:
-    """See that the new user can read this installation. Raise `ProcessError`."""
-    for path in (os.__file__, __file__):
-        try:
-            os.close(os.open(path, os.O_RDONLY))
-        except OSError as error:
-            raise ProcessError(
-                f'user "{identity.name}" cannot read the installation: '
-                f'open() "{path}" failed {system_error(error)}'
-            ) from error
-
-
 class Readiness:
     """The way to tell whoever started this process that it serves."""
 

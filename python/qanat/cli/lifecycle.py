@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qanat.cli.check import problem_of
@@ -11,6 +12,7 @@ from qanat.cli.configuration import Source, load_configuration, make_log_directo
 from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.config.errors import ConfigError
 from qanat.control.errors import ChangeRefused, PlanRefused
+from qanat.control.threads import in_daemon_thread
 from qanat.store.base import StoreError
 
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ class Lifecycle:
                 self._log("notice", "reconfigured")
 
     async def _reload_once(self) -> None:
-        loaded = await asyncio.to_thread(load_configuration, self._source)
+        # It may look names up: an end is not to wait for it.
+        loaded = await in_daemon_thread(partial(load_configuration, self._source))
         make_log_directories(loaded, self._source.paths.prefix)
         for warning in loaded.warnings:
             self._log("warn", str(warning))

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, in its fixture, too"
 )]
 
+mod specs;
 mod udp_fixture;
 
 use std::net::UdpSocket as StdSocket;

@@ -12,6 +12,8 @@ mod phases;
 mod shortage;
 mod shortage_of_peers;
 mod sockets;
+#[path = "../specs/mod.rs"]
+mod specs;
 mod support;
 mod tls;
 mod udp_listeners;

@@ -157,6 +157,12 @@ class PidFile:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         self._is_new = True
 
+    def move_to(self, other: PidFile) -> None:
+        """Write the other one, remove this one, and be the other from now on."""
+        other.write()
+        self.remove()
+        self.path, self._descriptor, self._is_new = other.path, other._descriptor, True
+
     def remove(self) -> None:
         """Remove the file, unless it was there before and was never written.
 

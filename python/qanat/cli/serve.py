@@ -13,11 +13,12 @@ from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.cli.lifecycle import Lifecycle
 from qanat.cli.logs import logging_to
 from qanat.cli.messages import announce
+from qanat.cli.sockets import addresses_in_use
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
 from qanat.control.state import FileAccess
-from qanat.store.base import StoreError
+from qanat.store.base import StoreError, StoreInUse
 from qanat.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -54,11 +55,14 @@ async def _serve(start: Start, engine: Engine) -> int:
     try:
         gateway, api = await _open(start, engine)
     except (StoreError, ChangeRefused, ControlBindError) as error:
+        if isinstance(error, StoreInUse):
+            # Whoever starts the same twice looks for nginx's words.
+            start.messages.problems(addresses_in_use(loaded.compiled))
         text = problem_of(error) if isinstance(error, PlanRefused) else error
         start.messages.say("emerg", str(text))
         await asyncio.to_thread(engine.stop)
         return 1
-    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled)
+    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, start.pid_file)
     lifecycle.install()
     if start.pid_file is not None:
         start.pid_file.write()

@@ -122,9 +122,6 @@ impl UdpListener {
             Err(error) => return open.end(Err(error)),
         };
         session.action = "proxying connection";
-        if let Some(attempt) = session.attempts.last_mut() {
-            attempt.bytes_sent = datagram.len() as u64;
-        }
         let index = self.table.reserve();
         if let Err(error) = self.ready.add(&peer, tokens(index).0) {
             self.table.release(index);

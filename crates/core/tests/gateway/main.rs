@@ -9,6 +9,7 @@
 mod changes;
 mod hasty_peers;
 mod phases;
+mod records;
 mod shortage;
 mod shortage_of_peers;
 mod sockets;

@@ -23,6 +23,7 @@ def scope_of(state: State, resolve: Resolve = resolve_host) -> Scope:
         dynamic_listeners=_Opened(state),
         defaults=compiled.defaults,
         allow_files=state.files.anywhere,
+        pid=compiled.process.pid,
         hostname=compiled.settings.hostname,
         resolve=resolve,
     )

@@ -20,7 +20,12 @@ LOCALHOST = "127.0.0.1"
 def connect(port: int, host: str = LOCALHOST, source: str | None = None) -> socket.socket:
     """Open a TCP connection, from a source address if one is given."""
     origin = None if source is None else (source, 0)
-    return socket.create_connection((host, port), timeout=PATIENCE, source_address=origin)
+    client = socket.create_connection((host, port), timeout=PATIENCE, source_address=origin)
+    if client.getsockname() == client.getpeername():
+        # Nobody listens there, but the kernel chose that very port for the client.
+        client.close()
+        raise ConnectionRefusedError("connected to itself")
+    return client
 
 
 def connect_unix(path: Path) -> socket.socket:

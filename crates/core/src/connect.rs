@@ -1,5 +1,7 @@
 //! From `proxy_pass` to a connected peer: one attempt after another until one succeeds or none is left.
 
+mod chosen;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 use crate::address::Address;
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::{session_error, session_line};
+use crate::phase::call::Choice;
 use crate::plan::{Proxy, Target};
 use crate::session::Session;
 use crate::session::state::Attempt;
@@ -28,6 +31,9 @@ use crate::upstream::{Picked, Tries, Upstream};
 pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked), SessionError> {
     session.action = "connecting to upstream";
     let upstream = target(session, proxy)?;
+    if let Some(chain) = &upstream.handler {
+        return Box::pin(chosen::any(session, proxy, &upstream, chain)).await;
+    }
     let mut retries = Retries::new(&upstream, proxy);
     let mut tries = Tries::default();
     loop {
@@ -36,11 +42,8 @@ pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked
         };
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let deadline = Duration::from_millis(proxy.spec.connect_timeout_ms);
-        let outcome = match timeout(deadline, attempt(session, proxy, &picked)).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(timed_out()),
-        };
-        match outcome {
+        let outcome = timeout(deadline, attempt(session, proxy, &picked, None)).await;
+        match outcome.unwrap_or_else(|_elapsed| Err(timed_out())) {
             Ok(stream) => {
                 picked.connected();
                 note_connected(session, &stream);
@@ -94,6 +97,7 @@ fn literal(address: &str) -> spec::Upstream {
     };
     spec::Upstream {
         name: address.to_owned(),
+        handler: None,
         balance: spec::Balance::RoundRobin {},
         peers: vec![peer],
         origin: String::new(),
@@ -125,22 +129,37 @@ impl Retries {
     }
 }
 
-async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<Stream, SessionError> {
+/// One attempt. What `choice` says goes before what the configuration says.
+async fn attempt(
+    session: &mut Session,
+    proxy: &Proxy,
+    picked: &Picked,
+    choice: Option<&Choice>,
+) -> Result<Stream, SessionError> {
     let mut socket = open(session, proxy, &picked.address).await?;
     if proxy.spec.protocol != ProxyProtocol::Off {
         let header = proxy_header(session, proxy.spec.protocol);
         let sent = socket.write_all(&header).await;
         sent.map_err(|error| peer_error("sending the PROXY header failed").because(error))?;
     }
-    let Some((tls, name)) = &proxy.tls else { return Ok(Stream::Plain(socket)) };
+    let wants_tls = choice.and_then(|choice| choice.tls);
+    let Some((tls, name)) = proxy.tls.as_ref().filter(|_| wants_tls != Some(false)) else {
+        return if wants_tls == Some(true) { Err(no_tls()) } else { Ok(Stream::Plain(socket)) };
+    };
     session.action = "SSL handshaking to upstream";
-    let name = match name {
-        Some(template) => template.text(session),
-        None => target_name(session, proxy),
+    let name = match (choice.and_then(|choice| choice.name.as_deref()), name) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(template)) => template.text(session),
+        (None, None) => target_name(session, proxy),
     };
     // The handshake's state is large and rare: it does not belong into every session's future.
     let stream = Box::pin(tls.connect(socket, without_port(&name))).await?;
     Ok(Stream::Peer(Box::new(stream)))
+}
+
+fn no_tls() -> SessionError {
+    let text = "a handler chose TLS for a peer, and \"proxy_ssl\" is off";
+    SessionError::new(Status::Internal, Source::Gateway, Level::Error, text)
 }
 
 /// The name in `proxy_pass`.

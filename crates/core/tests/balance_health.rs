@@ -159,6 +159,7 @@ fn a_bad_address_is_refused() {
     let bad = Peer { address: "db:5432".to_owned(), ..peer(1, 1) };
     let spec = qanat_plan::Upstream {
         name: "u".to_owned(),
+        handler: None,
         balance: Balance::RoundRobin {},
         peers: vec![bad],
         origin: String::new(),

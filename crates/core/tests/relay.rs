@@ -50,6 +50,7 @@ fn plan(proxy: spec::Proxy) -> Arc<Plan> {
         access: vec![],
         set: vec![],
         preread: spec::Preread { tls: false, buffer_size: 16384, timeout_ms: 1000 },
+        handlers: spec::Handlers::default(),
         proxy_protocol_timeout_ms: 1000,
         tcp_nodelay: true,
         tls: None,

@@ -16,6 +16,7 @@ from qanat.compiler.plan import ChangeSet
 from qanat.config.errors import ConfigError, Problem
 from qanat.control.engine import check_plan
 from qanat.control.errors import PlanRefused
+from qanat.handlers.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,9 @@ def check(source: Source) -> Loaded:
     loaded = load_configuration(source)
     compiled = loaded.compiled
     problems: list[Problem] = []
+    if compiled.handlers:
+        # Imported, but not run: that is for the start.
+        load(compiled.handlers, run_init=False)
     try:
         make_log_directories(loaded, source.paths.prefix)
         for path in log_paths(loaded):

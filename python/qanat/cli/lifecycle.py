@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from qanat.compiler.compile import Compiled
     from qanat.control.gateway import LiveGateway
+    from qanat.handlers.run import Handlers
 
 _HANDLED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _ACTIONS = {
@@ -35,11 +36,17 @@ class Lifecycle:
     """Carries signals out until one of them ends the gateway."""
 
     def __init__(
-        self, gateway: LiveGateway, api: ControlApi, source: Source, compiled: Compiled
+        self,
+        gateway: LiveGateway,
+        api: ControlApi,
+        source: Source,
+        compiled: Compiled,
+        handlers: Handlers | None = None,
     ) -> None:
         self._gateway = gateway
         self._api = api
         self._source = source
+        self._handlers = handlers
         self._log: Callable[[str, str], None] = gateway.engine.log
         self._signals: asyncio.Queue[signal.Signals | None] = asyncio.Queue()
         self._compiled = compiled
@@ -111,15 +118,21 @@ class Lifecycle:
         make_log_directories(loaded, self._source.paths.prefix)
         for warning in loaded.warnings:
             self._log("warn", str(warning))
-        endpoints = loaded.compiled.process.control
+        compiled = loaded.compiled
+        endpoints = compiled.process.control
         bound = self._api.bind(endpoints)
         try:
-            await self._gateway.reload(loaded.compiled)
+            if self._handlers is not None:
+                # On this thread, where they run.
+                compiled = self._handlers.put_to_use(compiled)
+            await self._gateway.reload(compiled)
         except BaseException:
             release(bound)
+            if self._handlers is not None and compiled is not loaded.compiled:
+                self._handlers.discard(compiled.settings.handlers)
             raise
-        self._warn_of_restart(loaded.compiled)
-        self._compiled = loaded.compiled
+        self._warn_of_restart(compiled)
+        self._compiled = compiled
         await self._api.switch(endpoints, bound)
 
     def _warn_of_restart(self, compiled: Compiled) -> None:

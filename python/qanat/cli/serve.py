@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import qanat
 from qanat.cli.check import problem_of, summary
 from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.cli.lifecycle import Lifecycle
+from qanat.config.errors import ConfigError
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
 from qanat.control.state import FileAccess
+from qanat.handlers.run import Handlers
 from qanat.store.base import StoreError
 from qanat.store.sqlite import SqliteStore
 
@@ -44,14 +46,21 @@ async def serve(start: Start) -> int:
     """Serve; return the exit status."""
     loaded = start.loaded
     engine = open_engine(loaded.compiled.process.worker_processes)
+    handlers = Handlers(engine.bridge())
     try:
+        start = replace(start, loaded=use_handlers(handlers, loaded))
+        loaded = start.loaded
         gateway, api = await _open(start, engine)
+    except ConfigError as error:
+        start.messages.problems(error.problems)
+        await asyncio.to_thread(engine.stop)
+        return 1
     except (StoreError, ChangeRefused, ControlBindError) as error:
         text = problem_of(error) if isinstance(error, PlanRefused) else error
         start.messages.say("emerg", str(text))
         await asyncio.to_thread(engine.stop)
         return 1
-    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled)
+    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, handlers)
     lifecycle.install()
     if start.pid_file is not None:
         start.pid_file.write()
@@ -67,6 +76,7 @@ async def serve(start: Start) -> int:
     await gateway.close()
     engine.log("notice", "exit")
     await asyncio.to_thread(engine.stop)
+    await handlers.close()
     return 0
 
 
@@ -88,6 +98,11 @@ async def _open(start: Start, engine: Engine) -> tuple[LiveGateway, ControlApi]:
         await gateway.close()
         raise
     return gateway, api
+
+
+def use_handlers(handlers: Handlers, loaded: Loaded) -> Loaded:
+    """Load the handlers of a configuration. Raise `ConfigError`."""
+    return replace(loaded, compiled=handlers.put_to_use(loaded.compiled))
 
 
 def greeting(loaded: Loaded) -> str:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from crossplane.lexer import _lex_file_object as lex
 
+from qanat.config.code import MARK, cut
 from qanat.config.errors import Problem
+from qanat.config.tables.handlers import BLOCK_SUFFIX
 from qanat.config.tree import Directive
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ LONGEST_WORD = 4095  # nginx reads words into a buffer of 4096 bytes
 def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
     """Read a text into directives; `source` is its name in problems."""
     reader = _Reader(source)
+    if BLOCK_SUFFIX in text:
+        text, reader.code = cut(text)
     runs = _RUNS.findall(text + "\n")
     runs.append(_END)
     runs.append("\n")
@@ -68,11 +72,12 @@ def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
 class _Reader:
     """Collects words into directives and directives into blocks."""
 
-    __slots__ = ("_open", "directives", "problems", "source", "words")
+    __slots__ = ("_open", "code", "directives", "problems", "source", "words")
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.words: list[str] = []
+        self.code: list[str] = []
         self.directives: list[Directive] = []
         self.problems: list[Problem] = []
         self._open: list[tuple[list[str], int, list[Directive]]] = []
@@ -100,6 +105,8 @@ class _Reader:
         if not words:
             self.refuse('unexpected ";"', line)
             return
+        if self.code and words[-1].startswith(MARK):
+            words[-1] = self.code[int(words[-1][len(MARK) :])]
         self.directives.append(Directive(words[0], tuple(words[1:]), self.source, line))
         self.words = []
 

@@ -8,6 +8,7 @@ use qanat_plan::{Level, Protocol};
 use crate::error::{SessionError, Status};
 use crate::gateway::shared::Worker;
 use crate::log::{access, error};
+use crate::phase;
 use crate::session::Session;
 
 /// A session that is open. Dropping it ends the session and writes its record.
@@ -18,6 +19,8 @@ pub struct Open {
     descriptors: u64,
     /// The count of the server that it has settled on.
     server: Option<Arc<AtomicU64>>,
+    /// The log handlers have been called.
+    pub(crate) is_logged: bool,
 }
 
 impl Open {
@@ -26,7 +29,7 @@ impl Open {
         worker.take(descriptors);
         worker.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         worker.shared.counters.open.fetch_add(1, Ordering::Relaxed);
-        let open = Self { session, worker, descriptors, server: None };
+        let open = Self { session, worker, descriptors, server: None, is_logged: false };
         open.note_connected();
         open
     }
@@ -42,6 +45,11 @@ impl Open {
 
     /// Notes how the session ended, and says so in the error log.
     pub fn end(mut self, outcome: Result<(), SessionError>) {
+        self.conclude(outcome);
+    }
+
+    /// As [`Self::end`], with the record still to come.
+    pub fn conclude(&mut self, outcome: Result<(), SessionError>) {
         self.session.status = match outcome {
             Ok(()) => Status::Ok as u16,
             Err(why) => {
@@ -52,9 +60,10 @@ impl Open {
                     }
                     _ => error::session_error(&self.session, &why),
                 }
-                why.status as u16
+                why.code()
             }
         };
+        self.session.end_attempt();
     }
 
     fn note_connected(&self) {
@@ -75,9 +84,7 @@ impl Drop for Open {
             // The gateway stopped: nobody failed.
             session.status = Status::Ok as u16;
         }
-        if let Some(attempt) = session.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
-            attempt.ended = Some(attempt.started.elapsed());
-        }
+        session.end_attempt();
         access::record(session);
         let counters = &self.worker.shared.counters;
         if session.status != Status::Ok as u16 {
@@ -85,6 +92,9 @@ impl Drop for Open {
         }
         if let Some(server) = &self.server {
             server.fetch_sub(1, Ordering::Relaxed);
+        }
+        if !self.is_logged && session.server.handlers.is_some() {
+            phase::log_unattended(session);
         }
         self.worker.give_back(self.descriptors);
         counters.open.fetch_sub(1, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! The whole state of a session. Every stage reads and writes it; nothing else is passed along.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use smallvec::SmallVec;
 use crate::address::Address;
 use crate::clock::{self, Instant};
 use crate::log::error::ErrorLogs;
+use crate::phase::call::Balanced;
 use crate::plan::{Listener, Plan, Server};
 use crate::session::vars::Values;
 use crate::tls::TlsInfo;
@@ -57,6 +59,10 @@ pub struct Facts {
     pub hello: Option<PrereadHello>,
     /// What the incoming PROXY header said.
     pub proxy_header: Option<ProxyHeader>,
+    /// The peer that a handler chose already.
+    pub balanced: Option<Box<Balanced>>,
+    /// What handlers keep from one phase to the next.
+    pub context: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The ClientHello as `$ssl_preread_*` show it.
@@ -129,6 +135,35 @@ impl Session {
             started: clock::now(),
             action: "initializing session",
             status: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            attempts: SmallVec::new(),
+            values: Values::default(),
+            facts: None,
+        }
+    }
+
+    /// The last attempt is over, if it was not before.
+    pub fn end_attempt(&mut self) {
+        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+            attempt.ended = Some(attempt.started.elapsed());
+        }
+    }
+
+    /// Another session of the same plan and place that knows nothing else: what stands in for this one while it is
+    /// lent to a handler.
+    #[must_use]
+    pub fn stand_in(&self) -> Self {
+        Self {
+            id: self.id,
+            plan: Arc::clone(&self.plan),
+            listener: Arc::clone(&self.listener),
+            server: Arc::clone(&self.server),
+            client: self.client.clone(),
+            local: None,
+            started: self.started,
+            action: self.action,
+            status: self.status,
             bytes_received: 0,
             bytes_sent: 0,
             attempts: SmallVec::new(),

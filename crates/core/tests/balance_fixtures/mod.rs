@@ -8,6 +8,7 @@ pub(crate) fn link(balance: spec::Balance, peers: &[spec::Peer], previous: Optio
     let spec = spec::Upstream {
         name: "u".to_owned(),
         balance,
+        handler: None,
         peers: peers.to_vec(),
         origin: "nginx.conf:1".to_owned(),
     };

@@ -197,6 +197,7 @@ fn upstream(address: &str) -> spec::Upstream {
     };
     spec::Upstream {
         name: address.into(),
+        handler: None,
         balance: spec::Balance::RoundRobin {},
         peers: vec![peer],
         origin: "test.conf:3".into(),

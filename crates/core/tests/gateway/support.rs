@@ -100,6 +100,7 @@ pub(crate) fn settings(worker_connections: u32) -> spec::Settings {
         error_log: Vec::new(),
         worker_connections,
         shutdown_timeout_ms: 0,
+        handlers: 0,
     }
 }
 
@@ -163,6 +164,7 @@ pub(crate) fn server(listener: &str, name: &str, answer: &str) -> spec::Server {
         access: Vec::new(),
         set: Vec::new(),
         preread: spec::Preread { tls: false, buffer_size: 16384, timeout_ms: 30_000 },
+        handlers: spec::Handlers::default(),
         proxy_protocol_timeout_ms: 30_000,
         tcp_nodelay: true,
         tls: None,

@@ -225,6 +225,7 @@ fn change_set(
         access: vec![],
         set: vec![],
         preread: spec::Preread { tls: false, buffer_size: 16_384, timeout_ms: 1000 },
+        handlers: spec::Handlers::default(),
         proxy_protocol_timeout_ms: 1000,
         tcp_nodelay: true,
         tls: None,
@@ -239,6 +240,7 @@ fn change_set(
         error_log: vec![],
         worker_connections: 1000,
         shutdown_timeout_ms: 0,
+        handlers: 0,
     };
     let put = spec::Objects {
         formats: vec![format],
@@ -264,6 +266,7 @@ fn upstream(peers: &[SocketAddr]) -> spec::Upstream {
     });
     spec::Upstream {
         name: "u".into(),
+        handler: None,
         balance: spec::Balance::RoundRobin {},
         peers: peers.collect(),
         origin: String::new(),

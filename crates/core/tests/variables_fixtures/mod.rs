@@ -14,9 +14,9 @@ use qanat_core::session::Session;
 use qanat_core::session::template::Template;
 use qanat_core::tls::TlsContext;
 use qanat_plan::{
-    AccessLog, ChangeSet, Content, ErrorLog, Escape, Level, Listener, LogFormat, MapEntry, MapPattern,
-    Objects, Part, Preread, Protocol, Removals, SCHEMA, Server, Settings, SocketOptions, Target, TargetKind,
-    Variable, VariableKind,
+    AccessLog, ChangeSet, Content, ErrorLog, Escape, Handlers, Level, Listener, LogFormat, MapEntry,
+    MapPattern, Objects, Part, Preread, Protocol, Removals, SCHEMA, Server, Settings, SocketOptions, Target,
+    TargetKind, Variable, VariableKind,
 };
 
 /// A template from text in which `$name` ends at the next character that cannot be in a name.
@@ -113,6 +113,7 @@ impl Gateway {
             error_log: Vec::new(),
             worker_connections: 512,
             shutdown_timeout_ms: 0,
+            handlers: 0,
         };
         let remove = Removals::default();
         let change = ChangeSet { schema: SCHEMA, revision: 1, settings: Some(settings), put, remove };
@@ -186,6 +187,7 @@ fn server(listener: &str) -> Server {
         access: Vec::new(),
         set: Vec::new(),
         preread: Preread { tls: false, buffer_size: 16384, timeout_ms: 30000 },
+        handlers: Handlers::default(),
         proxy_protocol_timeout_ms: 30000,
         tcp_nodelay: true,
         tls: None,

@@ -60,7 +60,7 @@ clean: ## remove everything that was built
 	rm -rf target $(VENV)
 
 system-test:
-	@tools/system-packages "the network tests" iptables:iptables ip:iproute2
+	@tools/system-packages "the tests of redirection and of the page" iptables:iptables ip:iproute2 chromium:chromium
 
 system-bench:
 	@tools/system-packages "the comparison" nginx:nginx haproxy:haproxy taskset:util-linux
@@ -78,5 +78,5 @@ $(VENV)/.installed: requirements.lock
 # --locked: what is in Cargo.lock is what is built.
 $(VENV)/.built: $(VENV)/.installed $(RUST) pyproject.toml
 	@echo "== building the data plane (optimised; a few minutes the first time)"
-	@$(BIN)/maturin develop --release --locked
+	@PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/maturin develop --release --locked
 	@touch $@

@@ -175,9 +175,20 @@ def start_servers(stack: ExitStack) -> dict[str, int]:
 
 def make_ports(servers: dict[str, int]) -> Ports:
     """Fresh ports for one gateway."""
-    tcp = [free_port() for _ in range(6)]
-    udp = [free_port(socket.SOCK_DGRAM) for _ in range(2)]
-    return Ports(*tcp, *udp, servers["echo"], servers["close"], servers["bulk"], servers["udp"])
+    return Ports(
+        echo=free_port(),
+        close=free_port(),
+        bulk=free_port(),
+        tls_echo=free_port(),
+        tls_close=free_port(),
+        tls_bulk=free_port(),
+        udp=free_port(socket.SOCK_DGRAM),
+        udp_once=free_port(socket.SOCK_DGRAM),
+        echo_server=servers["echo"],
+        close_server=servers["close"],
+        bulk_server=servers["bulk"],
+        udp_server=servers["udp"],
+    )
 
 
 def measure(row: Row, gateways: dict[str, Running], options: Options) -> dict[str, list[float]]:

@@ -1,7 +1,8 @@
-"""Fixtures that all tests of a running gateway share."""
+"""Marks, and fixtures that all tests of a running gateway share."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,18 @@ from tests.harness.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+HERE = Path(__file__).parent
+MARKED = ("e2e", "netns")
+"""Directories whose tests bear their name as a mark."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their directory."""
+    for item in items:
+        for name in MARKED:
+            if item.path.is_relative_to(HERE / name):
+                item.add_marker(name)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from qanat.api.app import create_app
+from qanat.api.resources import create_resources
 from qanat.compiler.control import ControlEndpoint
 from qanat.config.tables import AREAS
 
@@ -155,7 +155,7 @@ def describe_api() -> dict[str, Any]:
     """Ask the application for its description, as `/v1/openapi.json` gives it."""
     # Routes keep the gateway for requests; a description makes none.
     gateway = cast("LiveGateway", None)
-    return create_app(gateway, ControlEndpoint("127.0.0.1:8081")).openapi()
+    return create_resources(gateway, ControlEndpoint("127.0.0.1:8081")).openapi()
 
 
 def api() -> str:

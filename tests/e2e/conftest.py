@@ -1,16 +1,23 @@
-"""Marks every test here as one of a running gateway."""
+"""A gateway that all tests of a module share."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.harness.gateway import Gateway
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this directory."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.e2e)
+@pytest.fixture(scope="module")
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """Give a gateway with a control API; the module holds its `CONFIG`."""
+    gateway = Gateway(tmp_path_factory.mktemp("served"))
+    gateway.write(request.module.CONFIG)
+    gateway.start_with_api()
+    yield gateway
+    gateway.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import (
@@ -14,10 +13,10 @@ from schemathesis.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from tests.harness.gateway import Gateway
+from schemathesis.core.result import Ok
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.harness.gateway import Gateway
 
 CONFIG = """
 stream {
@@ -33,21 +32,13 @@ CHECKS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    gateway = Gateway(tmp_path_factory.mktemp("schema"))
-    gateway.write(CONFIG)
-    gateway.start_with_api()
-    yield gateway
-    gateway.close()
-
-
 def send_anything(served: Gateway, wanted: str, examples: int) -> list[schemathesis.Response]:
     """Send what the description allows, and what it does not, to each resource wanted."""
     url = f"http://127.0.0.1:{served.port('control_api')}/v1/openapi.json"
     described = schemathesis.openapi.from_url(url).include(path_regex=wanted)
     answers = []
     for operation in described.get_all_operations():
+        assert isinstance(operation, Ok)
 
         @settings(
             max_examples=examples,
@@ -56,7 +47,7 @@ def send_anything(served: Gateway, wanted: str, examples: int) -> list[schemathe
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.ok().as_strategy())
-        def send(case: schemathesis.Case) -> None:
+        def send(case: schemathesis.Case[Any]) -> None:
             answers.append(case.call_and_validate(checks=CHECKS))
 
         send()

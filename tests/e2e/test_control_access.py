@@ -124,6 +124,8 @@ def test_a_page_of_another_site_is_refused(gateway: Gateway) -> None:
     # A name that its owner has pointed at 127.0.0.1.
     evil = f"evil.example:{port}"
     assert answers(gateway, origin=f"http://{evil}", host=evil) == [403, 403]
+    assert answers(gateway, host=evil) == [403, 403]
+    assert answers(gateway, host=f"localhost:{port}") == [200, 200]
     assert answers(gateway, origin=f"http://127.0.0.1:{port}") == [200, 200]
 
 

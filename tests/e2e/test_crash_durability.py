@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from tests.harness.clients import ask, connect_unix, read_all
-from tests.harness.gateway import COMMAND
 from tests.harness.stream_srv import SUCCESS, add, remove
 
 if TYPE_CHECKING:
@@ -150,13 +149,18 @@ def test_kill_in_a_loop_of_changes(gateway: Gateway) -> None:
     assert acknowledged > ROUNDS
 
 
+def kill_after_adding(gateway: Gateway, where: str, name: str, body: str) -> None:
+    """Start, add a virtual server, and kill right after the answer."""
+    gateway.start_with_api()
+    with gateway.api() as api:
+        assert add(api, where, name, body) == SUCCESS
+    gateway.kill()
+
+
 def test_kill_right_after_the_answer(gateway: Gateway) -> None:
     gateway.write(CONFIG)
     where, port = f"127.0.0.1:{gateway.port('front')}", gateway.port("front")
-    gateway.start_with_api()
-    with gateway.api() as api:
-        assert add(api, where, "127.0.9.1", 'return "added";') == SUCCESS
-    gateway.kill()
+    kill_after_adding(gateway, where, "127.0.9.1", 'return "added";')
     gateway.start_with_api()
     assert ask(port, source="127.0.9.1") == b"added"
     with gateway.api() as api:
@@ -169,13 +173,9 @@ def test_kill_right_after_the_answer(gateway: Gateway) -> None:
 def test_kill_while_it_starts(gateway: Gateway) -> None:
     gateway.write(CONFIG)
     where, port = f"127.0.0.1:{gateway.port('front')}", gateway.port("front")
-    gateway.start_with_api()
-    with gateway.api() as api:
-        assert add(api, where, "127.0.9.1", 'return "added";') == SUCCESS
-    gateway.kill()
-    command = [COMMAND, "run", "-p", gateway.prefix, "-c", gateway.conf]
+    kill_after_adding(gateway, where, "127.0.9.1", 'return "added";')
     for _ in range(4):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as starting:
+        with subprocess.Popen(gateway.command(), stdout=subprocess.DEVNULL) as starting:
             threading.Event().wait(random.uniform(0.1, 0.8))
             starting.kill()
     gateway.start_with_api()
@@ -187,10 +187,7 @@ def test_a_socket_file_that_a_crash_leaves_is_no_hindrance(
 ) -> None:
     path = tmp_path / "live.sock"
     gateway.write(CONFIG)
-    gateway.start_with_api()
-    with gateway.api() as api:
-        assert add(api, f"unix:{path}", "a", 'return "unix";') == SUCCESS
-    gateway.kill()
+    kill_after_adding(gateway, f"unix:{path}", "a", 'return "unix";')
     assert path.exists()
     gateway.start_with_api()
     with connect_unix(path) as client:

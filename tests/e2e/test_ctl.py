@@ -80,7 +80,7 @@ def test_add_list_show_remove(gateway: Gateway, ctl: Ctl, tmp_path: Path) -> Non
 
 def test_a_body_from_standard_input(gateway: Gateway, ctl: Ctl) -> None:
     where = f"127.0.0.1:{gateway.port('new')}"
-    command = [COMMAND, *ctl.options, "add", where, "piped", "--body-file", "-"]
+    command = [str(COMMAND), *ctl.options, "add", where, "piped", "--body-file", "-"]
     subprocess.run(command, input=b'return "piped";', check=True, capture_output=True)
     assert ask(gateway.port("new")) == b"piped"
 

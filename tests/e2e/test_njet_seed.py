@@ -60,17 +60,15 @@ class Seed:
 
 
 @pytest.fixture
-def seed(gateway: Gateway) -> Iterator[Seed]:
-    with serve(tagged("from the peer")) as peer:
-        seed = Seed(gateway, "njet.conf", peer)
-        with seed.servers.client:
-            yield seed
+def main() -> str:
+    """Name the example's main file."""
+    return "njet.conf"
 
 
 @pytest.fixture
-def rejecting(gateway: Gateway) -> Iterator[Seed]:
+def seed(gateway: Gateway, main: str) -> Iterator[Seed]:
     with serve(tagged("from the peer")) as peer:
-        seed = Seed(gateway, "njet-reject.conf", peer)
+        seed = Seed(gateway, main, peer)
         with seed.servers.client:
             yield seed
 
@@ -139,16 +137,17 @@ def assert_rejected(port: int, name: str | None) -> None:
         connect_tls(port, name)
 
 
-def test_12_13_14_strangers_are_rejected(rejecting: Seed) -> None:
-    address = f"0.0.0.0:{rejecting.tls}"
+@pytest.mark.parametrize("main", ["njet-reject.conf"])
+def test_12_13_14_strangers_are_rejected(seed: Seed) -> None:
+    address = f"0.0.0.0:{seed.tls}"
     for name in (None, RSA_NAME):
-        assert_rejected(rejecting.tls, name)
-    assert rejecting.servers.add(address, RSA_NAME, RSA_BODY) == OK
-    assert ask_tls(rejecting.tls, RSA_NAME) == b"ssl ok"
+        assert_rejected(seed.tls, name)
+    assert seed.servers.add(address, RSA_NAME, RSA_BODY) == OK
+    assert ask_tls(seed.tls, RSA_NAME) == b"ssl ok"
     for name in (None, "other"):
-        assert_rejected(rejecting.tls, name)
-    assert rejecting.servers.delete(address, RSA_NAME) == OK
-    assert_rejected(rejecting.tls, RSA_NAME)
+        assert_rejected(seed.tls, name)
+    assert seed.servers.delete(address, RSA_NAME) == OK
+    assert_rejected(seed.tls, RSA_NAME)
 
 
 def test_15_16_a_name_is_taken(seed: Seed) -> None:

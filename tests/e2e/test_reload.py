@@ -9,12 +9,14 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.harness.clients import ask, ask_udp, connect, read_exactly
+from tests.harness.certificates import name_of
+from tests.harness.clients import ask, ask_udp, connect, connect_tls, read_all, read_exactly
 from tests.harness.servers import echo, serve, tagged
 from tests.harness.stream_srv import SUCCESS, add, dynamic_servers
 from tests.harness.waiting import until
 
 if TYPE_CHECKING:
+    from tests.harness.certificates import Authority
     from tests.harness.gateway import Gateway
 
 BEFORE = """
@@ -35,6 +37,18 @@ stream {
     server { listen 127.0.0.1:@changed; return "after"; }
     server { listen 127.0.0.1:@relay; proxy_pass group; }
     server { listen 127.0.0.1:@datagrams udp; return "after"; }
+}
+"""
+FILES = """
+stream {
+    map $remote_addr $text { include texts.map; }
+    server { listen 127.0.0.1:@plain; return $text; }
+    server {
+        listen 127.0.0.1:@tls ssl;
+        ssl_certificate site.pem;
+        ssl_certificate_key site.key;
+        return $text;
+    }
 }
 """
 
@@ -146,6 +160,40 @@ def test_the_control_address_moves(gateway: Gateway) -> None:
         assert api.get("/v1/status").status_code == 200
     with pytest.raises(ConnectionRefusedError):
         connect(first)
+
+
+def test_files_are_read_again(gateway: Gateway, authority: Authority) -> None:
+    texts = gateway.prefix / "conf/texts.map"
+    pair = authority.issue("before.test", stem="site")
+    texts.write_text("127.0.0.1 before;\n")
+    gateway.write(FILES)
+    gateway.start()
+    assert ask(gateway.port("plain")) == b"before"
+    with connect_tls(gateway.port("tls")) as old:
+        assert name_of(old.getpeercert(binary_form=True)) == "before.test"
+        assert read_all(old) == b"before"
+    authority.issue_to(pair, "after.test")
+    texts.write_text("127.0.0.1 after;\n")
+    assert reload(gateway).endswith("reconfigured")
+    assert ask(gateway.port("plain")) == b"after"
+    with connect_tls(gateway.port("tls")) as new:
+        assert name_of(new.getpeercert(binary_form=True)) == "after.test"
+        assert read_all(new) == b"after"
+
+
+def test_a_certificate_that_cannot_be_read_leaves_the_old_one(
+    gateway: Gateway, authority: Authority
+) -> None:
+    pair = authority.issue("before.test", stem="site")
+    (gateway.prefix / "conf/texts.map").write_text("127.0.0.1 before;\n")
+    gateway.write(FILES)
+    gateway.start()
+    pair.certificate.write_text("half a certif")
+    gateway.expected_alarms.append("cannot load certificate")
+    assert "site.pem" in reload(gateway)
+    with connect_tls(gateway.port("tls")) as client:
+        assert name_of(client.getpeercert(binary_form=True)) == "before.test"
+        assert read_all(client) == b"before"
 
 
 def test_no_connection_is_lost_by_reloads(gateway: Gateway) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness.clients import ask, connect, is_reset, read_exactly
+from tests.harness.gateway import MAIN
 from tests.harness.servers import echo, serve
 from tests.harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
     from tests.harness.gateway import Gateway
 
 CONFIG = """
@@ -24,38 +30,40 @@ stream {
 SHUTDOWN = "worker_shutdown_timeout 200ms;\nerror_log logs/error.log info;\nevents { }\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_end_at_once(gateway: Gateway, number: signal.Signals) -> None:
+@contextlib.contextmanager
+def session(gateway: Gateway, main: str = MAIN) -> Iterator[socket.socket]:
+    """Start the gateway, and open a session that has carried something."""
     with serve(echo) as peer:
-        gateway.write(CONFIG, peer=peer)
-        gateway.start()
+        gateway.write(CONFIG, main, peer=peer)
+        gateway.start_with_api()
         with connect(gateway.port("relay")) as client:
             client.sendall(b"x")
             assert read_exactly(client, 1) == b"x"
-            gateway.signal(number)
-            assert gateway.wait() == 0
-            is_reset(client)
+            yield client
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_end_at_once(gateway: Gateway, number: signal.Signals) -> None:
+    with session(gateway) as client:
+        gateway.signal(number)
+        assert gateway.wait() == 0
+        is_reset(client)
     assert f"signal {int(number)} ({number.name}) received, exiting" in gateway.error_log()
     assert gateway.error_log().rstrip().endswith(": exit")
     assert not (gateway.prefix / "logs/qanat.pid").exists()
 
 
 def test_drain(gateway: Gateway) -> None:
-    with serve(echo) as peer:
-        gateway.write(CONFIG, peer=peer)
-        gateway.start_with_api()
-        with connect(gateway.port("relay")) as client:
-            client.sendall(b"x")
-            assert read_exactly(client, 1) == b"x"
-            gateway.signal(signal.SIGQUIT)
-            gateway.wait_for_log("gracefully shutting down")
-            for name in ("relay", "text", "control_api"):
-                until(lambda name=name: is_refused(gateway, name), f"{name} to close")
-            client.sendall(b"still served")
-            assert read_exactly(client, 12) == b"still served"
-            assert gateway.process is not None
-            assert gateway.process.poll() is None
-        assert gateway.wait() == 0
+    with session(gateway) as client:
+        gateway.signal(signal.SIGQUIT)
+        gateway.wait_for_log("gracefully shutting down")
+        for name in ("relay", "text", "control_api"):
+            until(partial(is_refused, gateway, name), f"{name} to close")
+        client.sendall(b"still served")
+        assert read_exactly(client, 12) == b"still served"
+        assert gateway.process is not None
+        assert gateway.process.poll() is None
+    assert gateway.wait() == 0
 
 
 def is_refused(gateway: Gateway, name: str) -> bool:
@@ -67,14 +75,9 @@ def is_refused(gateway: Gateway, name: str) -> bool:
 
 
 def test_drain_has_an_end(gateway: Gateway) -> None:
-    with serve(echo) as peer:
-        gateway.write(CONFIG, main=SHUTDOWN, peer=peer)
-        gateway.start()
-        with connect(gateway.port("relay")) as client:
-            client.sendall(b"x")
-            assert read_exactly(client, 1) == b"x"
-            gateway.signal(signal.SIGQUIT)
-            assert gateway.wait() == 0
+    with session(gateway, SHUTDOWN):
+        gateway.signal(signal.SIGQUIT)
+        assert gateway.wait() == 0
     gateway.wait_for_log("shutdown timeout")
 
 
@@ -86,16 +89,11 @@ def test_drain_ends_at_once_without_sessions(gateway: Gateway) -> None:
 
 
 def test_a_second_signal_cuts_the_drain_short(gateway: Gateway) -> None:
-    with serve(echo) as peer:
-        gateway.write(CONFIG, peer=peer)
-        gateway.start()
-        with connect(gateway.port("relay")) as client:
-            client.sendall(b"x")
-            assert read_exactly(client, 1) == b"x"
-            gateway.signal(signal.SIGQUIT)
-            gateway.wait_for_log("gracefully shutting down")
-            gateway.signal(signal.SIGTERM)
-            assert gateway.wait() == 0
+    with session(gateway):
+        gateway.signal(signal.SIGQUIT)
+        gateway.wait_for_log("gracefully shutting down")
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait() == 0
 
 
 def test_logs_are_opened_anew(gateway: Gateway) -> None:

@@ -51,18 +51,23 @@ class Gateway:
         path = self.prefix / self.conf
         path.parent.mkdir(parents=True, exist_ok=True)
         (self.prefix / "logs").mkdir(exist_ok=True)
-        path.write_text(main + re.sub(r"@([a-z][a-z0-9_]*)", fill, text))
+        path.write_text(main + re.sub(r"@([a-z0-9_]+)", fill, text))
 
     def start(self, *options: str) -> Gateway:
         """Start it in the foreground, and return when it serves. Raise `StartError`."""
-        command = [str(COMMAND), "run", "-p", str(self.prefix), "-c", str(self.conf), *options]
         with (self.prefix / "stderr").open("ab") as errors:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+            self.process = subprocess.Popen(
+                self.command(*options), stdout=subprocess.PIPE, stderr=errors
+            )
         printed = self._read_until_ready(self.process)
         if _READY not in printed:
             status = self.wait()
             raise StartError(f"exit status {status}\n{printed}{self.stderr()}")
         return self
+
+    def command(self, *options: str) -> list[str]:
+        """Return the command that runs it in the foreground."""
+        return [str(COMMAND), "run", "-p", str(self.prefix), "-c", str(self.conf), *options]
 
     def start_with_api(self, *options: str) -> Gateway:
         """As `start`, with a control API on a port of its own."""

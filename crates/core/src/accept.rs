@@ -1,9 +1,10 @@
 //! Accepting: one loop per worker and stream listener. It survives every shortage by waiting, and starts sessions.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use qanat_plan::Level;
 use tokio::net::{TcpListener, UnixListener};
@@ -15,12 +16,11 @@ use crate::plan::{Content, Listener, Plan};
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::run;
+use crate::shortage;
 use crate::stream::Socket;
 
 /// Connections taken in a row before sessions get their turn.
 const BATCH: u32 = 32;
-/// How long to wait when the system has no descriptors or memory left: nginx's `accept_mutex_delay`.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
 
 /// A listening stream socket.
 #[derive(Debug)]
@@ -35,11 +35,17 @@ pub enum Acceptor {
 pub async fn run(worker: Arc<Worker>, id: Arc<str>, acceptor: Acceptor) {
     let mut batch = 0;
     loop {
+        worker.pause.over().await;
         wait_for_room(&worker, &id).await;
-        match acceptor.accept().await {
-            Ok((socket, client)) => start(&worker, &id, socket, client),
-            Err(error) if is_closed(&error) => return,
-            Err(error) => recover(&worker, &error).await,
+        let accepted = poll_fn(|cx| {
+            // A pause may have begun while it waited.
+            if worker.pause.is_on() { Poll::Ready(None) } else { acceptor.poll_accept(cx).map(Some) }
+        });
+        match accepted.await {
+            Some(Ok((socket, client))) => start(&worker, &id, socket, client),
+            Some(Err(error)) if is_closed(&error) => return,
+            Some(Err(error)) => recover(&worker, &error),
+            None => {}
         }
         batch += 1;
         if batch == BATCH {
@@ -50,19 +56,19 @@ pub async fn run(worker: Arc<Worker>, id: Arc<str>, acceptor: Acceptor) {
 }
 
 impl Acceptor {
-    /// The next connection. Cancel safe.
-    async fn accept(&self) -> io::Result<(Socket, Address)> {
-        match self {
+    /// The next connection.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Address)>> {
+        Poll::Ready(Ok(match self {
             Self::Tcp(listener) => {
-                let (socket, client) = listener.accept().await?;
-                Ok((Socket::Tcp(socket), Address::Inet(client)))
+                let (socket, client) = ready!(listener.poll_accept(cx))?;
+                (Socket::Tcp(socket), Address::Inet(client))
             }
             Self::Unix(listener) => {
-                let (socket, client) = listener.accept().await?;
+                let (socket, client) = ready!(listener.poll_accept(cx))?;
                 let path = client.as_pathname().and_then(|path| path.to_str()).unwrap_or_default();
-                Ok((Socket::Unix(socket), Address::Unix(path.into())))
+                (Socket::Unix(socket), Address::Unix(path.into()))
             }
-        }
+        }))
     }
 }
 
@@ -111,7 +117,9 @@ async fn wait_for_room(worker: &Worker, id: &str) {
         };
         if !told {
             told = true;
-            pause(worker, Level::Alert, &format!("{limit} worker_connections are not enough"));
+            worker.shared.counters.paused.fetch_add(1, Ordering::Relaxed);
+            let line = format!("{limit} worker_connections are not enough");
+            worker.shared.plan.load().settings.error_log.write(Level::Alert, &line);
         }
         freed.await;
     }
@@ -123,19 +131,13 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 /// Goes on after a failed `accept`: at once if only that connection is lost, after a pause otherwise.
-async fn recover(worker: &Worker, error: &io::Error) {
-    let line = format!("accept4() failed ({})", describe(error));
+fn recover(worker: &Worker, error: &io::Error) {
     let lost = [libc::ECONNABORTED, libc::ECONNRESET, libc::EPROTO, libc::EINTR];
     if error.raw_os_error().is_some_and(|code| lost.contains(&code)) {
+        let line = format!("accept4() failed ({})", describe(error));
         worker.shared.plan.load().settings.error_log.write(Level::Error, &line);
         return;
     }
     // No descriptors, no memory, or something else that would fail again at once.
-    pause(worker, Level::Crit, &line);
-    tokio::time::sleep(SHORTAGE_PAUSE).await;
-}
-
-fn pause(worker: &Worker, level: Level, line: &str) {
-    worker.shared.counters.paused.fetch_add(1, Ordering::Relaxed);
-    worker.shared.plan.load().settings.error_log.write(level, line);
+    shortage::pause(worker, "accept4() failed", error);
 }

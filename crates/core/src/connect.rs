@@ -21,7 +21,8 @@ use crate::phase::call::Choice;
 use crate::plan::{Proxy, Target};
 use crate::session::Session;
 use crate::session::state::Attempt;
-use crate::stream::{Socket, Stream};
+use crate::shortage;
+use crate::stream::{Reset, Socket, Stream};
 use crate::upstream::{Picked, Tries, Upstream};
 
 /// Connects `session` to a peer of its `proxy_pass`, as `proxy_next_upstream` allows.
@@ -136,7 +137,10 @@ async fn attempt(
     picked: &Picked,
     choice: Option<&Choice>,
 ) -> Result<Stream, SessionError> {
-    let mut socket = open(session, proxy, &picked.address).await?;
+    let (mut socket, reset) = open(session, proxy, &picked.address).await?;
+    if reset && proxy.spec.protocol == ProxyProtocol::Off && proxy.tls.is_none() {
+        return Ok(Stream::Reset(Reset(socket)));
+    }
     if proxy.spec.protocol != ProxyProtocol::Off {
         let header = proxy_header(session, proxy.spec.protocol);
         let sent = socket.write_all(&header).await;
@@ -179,11 +183,19 @@ fn without_port(name: &str) -> &str {
     }
 }
 
-async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result<Socket, SessionError> {
+/// A connected socket, and whether the peer has reset it by now.
+async fn open(
+    session: &mut Session,
+    proxy: &Proxy,
+    address: &Address,
+) -> Result<(Socket, bool), SessionError> {
     let address = match address {
         Address::Inet(address) => address,
         Address::Unix(path) => {
-            return UnixStream::connect(&**path).await.map(Socket::Unix).map_err(connect_failed);
+            let connected = UnixStream::connect(&**path).await;
+            return connected
+                .map(|unix| (Socket::Unix(unix), false))
+                .map_err(|error| connect_failed("connect()", error));
         }
     };
     let bind = proxy.bind.as_ref().and_then(|(template, transparent)| {
@@ -194,18 +206,35 @@ async fn open(session: &mut Session, proxy: &Proxy, address: &Address) -> Result
     if let Some((local, transparent)) = bind {
         bind_source(&socket, local, transparent).map_err(|error| {
             let text = format!("bind({local}) failed");
+            // Without a port of its own it asks for any.
+            let lacks_ports = local.port() == 0 && error.kind() == io::ErrorKind::AddrInUse;
+            if lacks_ports || shortage::is_shortage(&error) {
+                return short(text, error);
+            }
             SessionError::new(Status::Internal, Source::Gateway, Level::Crit, text).because(error)
         })?;
     }
     set_options(session, proxy, &socket)
         .map_err(|error| peer_error("setting options of the peer's socket failed").because(error))?;
-    connect_tcp(socket, *address).await.map(Socket::Tcp).map_err(connect_failed)
+    let connected = connect_tcp(socket, *address).await;
+    connected.map(|(tcp, reset)| (Socket::Tcp(tcp), reset)).map_err(|error| {
+        match (bind, error.raw_os_error()) {
+            // The two ends that `proxy_bind` and the peer make are taken.
+            (Some(_), Some(libc::EADDRNOTAVAIL)) => {
+                let text = "connect() failed";
+                SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, text).because(error)
+            }
+            (None, Some(libc::EADDRNOTAVAIL)) if shortage::lacks_ports(*address) => {
+                short("connect() failed", error)
+            }
+            _ => connect_failed("connect()", error),
+        }
+    })
 }
 
 fn tcp_socket(to: SocketAddr) -> Result<socket2::Socket, SessionError> {
-    socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None).map_err(|error| {
-        SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, "socket() failed").because(error)
-    })
+    let opened = socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None);
+    opened.map_err(|error| connect_failed("socket()", error))
 }
 
 fn set_options(session: &Session, proxy: &Proxy, socket: &socket2::Socket) -> io::Result<()> {
@@ -218,8 +247,9 @@ fn set_options(session: &Session, proxy: &Proxy, socket: &socket2::Socket) -> io
     Ok(())
 }
 
-/// Connects. The event loop tells whether it failed, so that success needs no `getsockopt(SO_ERROR)`.
-async fn connect_tcp(socket: socket2::Socket, to: SocketAddr) -> io::Result<TcpStream> {
+/// Connects. The event loop tells whether it failed, so that success needs no `getsockopt(SO_ERROR)`. Tells also
+/// whether the connection was made, and reset at once: asking for the error takes it away.
+async fn connect_tcp(socket: socket2::Socket, to: SocketAddr) -> io::Result<(TcpStream, bool)> {
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
@@ -229,9 +259,11 @@ async fn connect_tcp(socket: socket2::Socket, to: SocketAddr) -> io::Result<TcpS
     if (ready.is_error() || ready.is_write_closed())
         && let Some(error) = stream.take_error()?
     {
-        return Err(error);
+        // Who was never connected is refused or times out.
+        let is_reset = matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE));
+        return if is_reset { Ok((stream, true)) } else { Err(error) };
     }
-    Ok(stream)
+    Ok((stream, false))
 }
 
 /// The value of `proxy_bind`; an empty or a bad one binds nothing.
@@ -257,15 +289,14 @@ fn bind_source(socket: &socket2::Socket, local: SocketAddr, transparent: bool) -
     socket.bind(&local.into())
 }
 
-fn connect_failed(error: io::Error) -> SessionError {
-    match error.raw_os_error() {
-        // Our own shortage is nobody's failure: the peer is not blamed for it.
-        Some(libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-            SessionError::new(Status::BadGateway, Source::Gateway, Level::Crit, "connect() failed")
-                .because(error)
-        }
-        _ => peer_error("connect() failed").because(error),
-    }
+fn connect_failed(call: &str, error: io::Error) -> SessionError {
+    let text = format!("{call} failed");
+    if shortage::is_shortage(&error) { short(text, error) } else { peer_error(&text).because(error) }
+}
+
+/// Our own shortage is nobody's failure: the peer is not blamed for it.
+fn short(text: impl Into<String>, error: io::Error) -> SessionError {
+    SessionError::new(Status::BadGateway, Source::Shortage, Level::Error, text).because(error)
 }
 
 fn timed_out() -> SessionError {

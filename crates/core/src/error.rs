@@ -32,6 +32,8 @@ pub enum Source {
     Peer,
     /// The gateway.
     Gateway,
+    /// The gateway, for want of descriptors, memory or ports.
+    Shortage,
 }
 
 /// The early end of a session: its status, and what the error log says about it.

@@ -18,6 +18,7 @@ pub mod preface;
 pub mod preread;
 pub mod relay;
 pub mod session;
+pub mod shortage;
 pub mod snapshot;
 pub mod stream;
 pub mod tls;

@@ -27,6 +27,9 @@ pub struct Bound {
     pub warnings: Vec<String>,
 }
 
+/// Transport and port.
+pub type Endpoint = (Protocol, u16);
+
 /// A worker's share of a listener, non-blocking.
 #[derive(Debug)]
 pub enum Share {
@@ -39,16 +42,19 @@ pub enum Share {
 }
 
 impl Bound {
-    /// Binds the sockets of a listener; those of streams listen, too, unless they must wait for a `rival` to close.
+    /// Binds the sockets of a listener to its `address`, parsed; those of streams listen, too, unless they must wait for a `rival` to close.
     ///
     /// `rivals` are listeners of this process that are about to close: they do not stand in the way.
     ///
     /// # Errors
     /// The system's; above all `EADDRINUSE` and `EACCES`.
-    pub fn bind(spec: &spec::Listener, workers: usize, rivals: &[&Self]) -> io::Result<Self> {
-        let address = Address::parse(&spec.address).ok_or(io::ErrorKind::InvalidInput)?;
-        let mut bound =
-            Self { spec: Arc::new(spec.clone()), address, sockets: Vec::new(), warnings: Vec::new() };
+    pub fn bind(
+        spec: Arc<spec::Listener>,
+        address: Address,
+        workers: usize,
+        rivals: &[&Self],
+    ) -> io::Result<Self> {
+        let mut bound = Self { spec, address, sockets: Vec::new(), warnings: Vec::new() };
         let count = if bound.has_socket_per_worker() { workers } else { 1 };
         let first = match bound.open(false) {
             Err(error) if is_in_use(&error) && !rivals.is_empty() => bound.open_beside(rivals)?,
@@ -75,10 +81,9 @@ impl Bound {
         now.ipv6only != next.ipv6only || (streams && now.reuseport != next.reuseport)
     }
 
-    /// Whether it has the same transport and port as `other`, so that the two may be in each other's way.
-    pub fn is_rival(&self, other: &spec::Listener) -> bool {
-        let port = Address::parse(&other.address).and_then(|address| address.port());
-        self.spec.protocol == other.protocol && port.is_some() && port == self.address.port()
+    /// Its transport and port, unless it is a unix socket: listeners with the same ones may be in each other's way.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        Some((self.spec.protocol, self.address.port()?))
     }
 
     /// Takes over changed options that the open sockets can have.
@@ -292,11 +297,13 @@ fn is_in_use(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
 
     use qanat_plan::{Keepalive, Listener, Protocol, SocketOptions};
     use socket2::SockRef;
 
     use super::{Bound, Share};
+    use crate::address::Address;
 
     /// The accept path counts on it and sets neither option on accepted sockets.
     #[test]
@@ -325,7 +332,8 @@ mod tests {
             socket,
             origin: String::new(),
         };
-        let bound = Bound::bind(&spec, 1, &[]).unwrap();
+        let parsed = Address::parse(&address).unwrap();
+        let bound = Bound::bind(Arc::new(spec), parsed, 1, &[]).unwrap();
         let Share::Tcp(listener) = bound.share(0).unwrap() else { panic!("not TCP") };
         let _client = TcpStream::connect(&address).unwrap();
         let (accepted, _) = listener.accept().unwrap();

@@ -68,7 +68,7 @@ pub async fn run(session: &mut Session, client: &mut Stream) -> Result<Vec<u8>, 
 fn note(session: &mut Session, opening: Opening) {
     let Opening::Hello(hello) = opening else { return };
     if !hello.server_name.is_empty() {
-        session.switch_server(&hello.server_name);
+        session.switch_server(&String::from_utf8_lossy(&hello.server_name));
     }
     session.facts_mut().hello = Some(hello);
 }
@@ -83,11 +83,10 @@ fn judge(bytes: &[u8]) -> Option<Opening> {
 }
 
 fn seen_hello(hello: &ClientHello<'_>) -> PrereadHello {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     PrereadHello {
         protocol: hello.protocol.map_or("", qanat_wire::ProtocolVersion::as_str),
-        server_name: hello.server_name.map(text).unwrap_or_default(),
-        alpn: text(&hello.alpn_joined()),
+        server_name: hello.server_name.map(<[u8]>::to_vec).unwrap_or_default(),
+        alpn: hello.alpn_joined(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,7 +28,14 @@ pub enum Stream {
     Client(Box<server::TlsStream<Socket>>),
     /// TLS with a peer.
     Peer(Box<client::TlsStream<Socket>>),
+    /// Reset by the other side right after it was connected.
+    Reset(Reset),
 }
+
+/// A socket of which it is known that the other side has reset it. The system tells that only once, and has done so;
+/// from then on the socket seems to have ended in order. What arrived before the reset can still be read.
+#[derive(Debug)]
+pub struct Reset(pub Socket);
 
 impl Stream {
     /// The socket underneath.
@@ -37,6 +44,7 @@ impl Stream {
             Self::Plain(socket) => socket,
             Self::Client(tls) => tls.get_ref().0,
             Self::Peer(tls) => tls.get_ref().0,
+            Self::Reset(reset) => &reset.0,
         }
     }
 }
@@ -72,6 +80,33 @@ impl AsRawFd for Socket {
     }
 }
 
+impl AsyncRead for Reset {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
+        let has_ended = buf.filled().len() == before && buf.remaining() > 0;
+        Poll::Ready(if has_ended { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) })
+    }
+}
+
+impl AsyncWrite for Reset {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// Calls the method of the variant at hand.
 macro_rules! delegate {
     ($enum:ident, $($variant:ident)+) => {
@@ -98,4 +133,4 @@ macro_rules! delegate {
 }
 
 delegate!(Socket, Tcp Unix);
-delegate!(Stream, Plain Client Peer);
+delegate!(Stream, Plain Client Peer Reset);

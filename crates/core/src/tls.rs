@@ -11,6 +11,7 @@ mod peer;
 mod resumption;
 mod server;
 mod suites;
+mod tickets;
 mod verify;
 
 pub use accept::accept;

@@ -35,7 +35,7 @@ use crate::clock::{Instant, now};
 use crate::error::describe;
 use crate::gateway::shared::Worker;
 use crate::sys::datagram::{self, Batch};
-use crate::udp::ready::ReadyQueue;
+use crate::udp::ready::ReadySet;
 use crate::udp::reply::{OriginalSockets, Outbox};
 use crate::udp::table::Table;
 
@@ -53,7 +53,7 @@ struct UdpListener {
     /// How many datagrams the next batch asks for.
     want: usize,
     table: Table,
-    ready: Arc<ReadyQueue>,
+    ready: ReadySet,
     /// Taken from `ready`, kept for its memory.
     tokens: Vec<u32>,
     originals: OriginalSockets,
@@ -129,7 +129,7 @@ impl UdpListener {
             receiver: Some(datagram::register(Arc::new(socket))?),
             want: 1,
             table: Table::default(),
-            ready: Arc::default(),
+            ready: ReadySet::new()?,
             tokens: Vec::new(),
             originals: OriginalSockets::default(),
             now,

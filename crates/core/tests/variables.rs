@@ -259,6 +259,20 @@ fn what_ssl_preread_saw() {
 }
 
 #[test]
+fn what_ssl_preread_saw_need_not_be_text() {
+    let mut session = plain();
+    let (server_name, alpn) = (b"a\xff".to_vec(), b"\xfe,\x80".to_vec());
+    session.facts_mut().hello = Some(PrereadHello { protocol: "", server_name, alpn });
+    let mut line = Vec::new();
+    linked("$ssl_preread_server_name $ssl_preread_alpn_protocols").render_log(
+        &mut session,
+        Escape::Default,
+        &mut line,
+    );
+    assert_eq!(line, br"a\xFF \xFE,\x80");
+}
+
+#[test]
 fn the_original_destination_of_a_mesh_session() {
     let mut session = plain();
     assert_not_found(&mut session, &["njtmesh_port", "njtmesh_ip", "njtmesh_dest"]);

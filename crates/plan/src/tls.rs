@@ -36,6 +36,10 @@ pub struct ServerTls {
     pub reject_handshake: bool,
     /// `ssl_session_tickets`.
     pub session_tickets: bool,
+    /// `ssl_session_ticket_key`: the contents of the files, the first for new tickets; without any the gateway makes its
+    /// own.
+    #[serde(with = "blobs")]
+    pub session_ticket_keys: Vec<Vec<u8>>,
     /// `ssl_session_cache`: sessions kept for resumption by id; 0 keeps none.
     pub session_cache: u32,
     /// `ssl_session_timeout` in seconds.

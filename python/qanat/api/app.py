@@ -1,50 +1,60 @@
-"""The application that serves one control address."""
+"""The application that serves one control address.
+
+NJet's API and the door stand in front of the framework, which is loaded when somebody first asks
+for what it serves: a start, and changes over NJet's API, do not wait for it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
 
-import qanat
-from qanat.api import errors
 from qanat.api.auth import Door
+from qanat.api.errors import on_fault
 from qanat.api.identity import Identity
 from qanat.api.njet import NjetApi
-from qanat.api.routes import openapi, servers, status
+from qanat.api.page import public_paths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from qanat.compiler.control import ControlEndpoint
     from qanat.control.gateway import LiveGateway
 
-_ABOUT = "Virtual servers of a running gateway: see them, add and remove them."
 
+def create_app(gateway: LiveGateway, endpoint: ControlEndpoint) -> ASGIApp:
+    """Make the application of an endpoint: who answers, who may ask, and what is asked."""
 
-def create_app(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI:
-    """Make the application of an endpoint: our API, its page, and NJet's API."""
-    app = FastAPI(
-        title="Qanat",
-        version=qanat.__version__,
-        description=_ABOUT,
-        openapi_url=openapi.OPENAPI,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    errors.install(app)
-    app.include_router(servers.router(gateway))
-    app.include_router(status.router(gateway))
-    doc = endpoint.doc_location.rstrip("/")
-    app.include_router(openapi.router(doc))
-    openapi.install(app, endpoint.legacy_location)
-    # The last one added is the first to see a request.
+    def make() -> ASGIApp:
+        from qanat.api.resources import create_resources  # noqa: PLC0415 - see the module
+
+        return create_resources(gateway, endpoint)
+
     legacy = endpoint.legacy_location.rstrip("/")
-    app.add_middleware(Below, location=legacy, below=NjetApi(gateway, legacy))
-    app.add_middleware(Door, endpoint=endpoint, public=openapi.public_paths(doc))
-    app.add_middleware(Identity)
-    return app
+    resources = Below(Late(make), location=legacy, below=NjetApi(gateway, legacy))
+    public = public_paths(endpoint.doc_location.rstrip("/"))
+    door = Door(resources, endpoint=endpoint, public=public)
+    return Identity(ServerErrorMiddleware(door, handler=on_fault))
+
+
+class Late:
+    """An application that is made when it is first asked, in a thread: the loop goes on."""
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._making = asyncio.Lock()
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        async with self._making:
+            if self._app is None:
+                self._app = await asyncio.to_thread(self._make)
+        await self._app(scope, receive, send)
 
 
 class Below:

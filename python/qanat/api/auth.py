@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
     from qanat.compiler.control import ControlEndpoint
 
-_FORBIDDEN = ErrorBody(
-    "forbidden", "a request of another web site is not served", "Origin, Host"
-)
+_FORBIDDEN = ErrorBody("forbidden", "a request of another web site is not served", "Origin, Host")
 _UNAUTHORIZED = ErrorBody(
     "unauthorized", "this control address wants a bearer token", "Authorization"
 )

@@ -42,7 +42,7 @@ def error_response(
 def install(app: FastAPI) -> None:
     """Make the framework's own errors take our shape."""
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_fault)
+    app.add_exception_handler(Exception, on_fault)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -53,6 +53,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return error_response(status, ErrorBody(code, message, request.url.path), headers)
 
 
-async def _on_fault(request: Request, _: Exception) -> Response:
+async def on_fault(request: Request, _: Exception) -> Response:
+    """Answer when the application failed; whoever serves it logs the exception."""
     message = "the gateway failed to answer, its log has the cause"
     return error_response(500, ErrorBody("internal", message, request.url.path))

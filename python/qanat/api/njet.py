@@ -16,6 +16,7 @@ from qanat.api.identity import SERVER
 from qanat.api.njet_request import ShapeError, StreamServer, parse_request
 from qanat.compiler.virtual_server import VirtualServerRequest
 from qanat.config.errors import ConfigError
+from qanat.config.grammar import read
 from qanat.control.errors import (
     Busy,
     ChangeRefused,
@@ -136,10 +137,10 @@ def _refusal(request: StreamServer, error: Exception) -> Answer:
         case InvalidRequest():
             return _bad_field(error)
         case _:
-            return _semantic(GENERIC, _reason(error))
+            return _semantic(GENERIC, _reason(request, error))
 
 
-def _reason(error: Exception) -> str:
+def _reason(request: StreamServer, error: Exception) -> str:
     match error:
         case ListenRefused(errno=errno.EADDRINUSE) if not _is_unix(error.listener):
             port = error.listener.rpartition(":")[2]
@@ -149,11 +150,22 @@ def _reason(error: Exception) -> str:
             return f"bind failed in checking port ({cause}) in addr_port:1"
         case PlanRefused(kind="servers", field="names"):
             return f"{error.reason} in server_name:1"
+        case PlanRefused(kind="servers", field="access_log" | "error_log"):
+            return f"{error.reason}{_place(request.body, error)}"
         case ConfigError():
             # One at a time, as NJet: what follows is often a consequence of the first.
             return str(error.problems[0])
         case _:
             return str(error)
+
+
+def _place(body: str, refused: PlanRefused) -> str:
+    """Find the line of the body that the data plane refuses, by the path that it names."""
+    directives, _ = read(body, "server_body")
+    for directive in directives:
+        if directive.name == refused.field and directive.args[0] in refused.reason:
+            return f" in {directive.origin}"
+    return ""
 
 
 def _is_unix(listener: str) -> bool:

@@ -12,11 +12,11 @@ from qanat.cli.configuration import (
     make_log_directories,
 )
 from qanat.cli.messages import Messages, system_error
+from qanat.cli.process import ProcessError, find_identity
 from qanat.compiler.plan import ChangeSet
 from qanat.config.errors import ConfigError, Problem
 from qanat.control.engine import check_plan
 from qanat.control.errors import PlanRefused
-from qanat.handlers.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +44,11 @@ def check(source: Source) -> Loaded:
     """Load a configuration, ask the data plane about it, open the logs. Raise `ConfigError`."""
     loaded = load_configuration(source)
     compiled = loaded.compiled
-    problems: list[Problem] = []
+    problems = list(_check_user(loaded))
     if compiled.handlers:
-        # Imported, but not run: that is for the start.
+        # Imported late, as most configurations have none; not run: that is for the start.
+        from qanat.handlers.load import load  # noqa: PLC0415
+
         load(compiled.handlers, run_init=False)
     try:
         make_log_directories(loaded, source.paths.prefix)
@@ -62,6 +64,15 @@ def check(source: Source) -> Loaded:
     if problems:
         raise ConfigError(problems)
     return loaded
+
+
+def _check_user(loaded: Loaded) -> Iterator[Problem]:
+    process = loaded.compiled.process
+    try:
+        find_identity(process.user, process.group)
+    except ProcessError as error:
+        user = next(loaded.tree.find("user"))
+        yield Problem(str(error), user.file, user.line)
 
 
 def _open_log(path: Path) -> Iterator[Problem]:

@@ -137,6 +137,7 @@ class _UnixConnection(http.client.HTTPConnection):
         super().__init__("localhost", timeout=_TIMEOUT_S)
         self._path = path
 
+    # `typing.override` is not in Python 3.11.
     def connect(self) -> None:  # type: ignore[explicit-override]
         """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

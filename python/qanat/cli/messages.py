@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -25,7 +26,7 @@ class Messages:
 
     def say(self, level: str, text: str) -> None:
         """Print one line, and write it to the log of `-e`."""
-        print(f"{self.program}: [{level}] {text}", file=sys.stderr, flush=True)
+        _print(f"{self.program}: [{level}] {text}")
         if self.log is None:
             return
         stamp = time.strftime("%Y/%m/%d %H:%M:%S")
@@ -37,16 +38,33 @@ class Messages:
             alert = (
                 f'could not open error log file: open() "{self.log}" failed {system_error(error)}'
             )
-            print(f"{self.program}: [alert] {alert}", file=sys.stderr, flush=True)
+            _print(f"{self.program}: [alert] {alert}")
 
     def plain(self, text: str) -> None:
         """Print a line that is no log message, such as the result of a test."""
-        print(f"{self.program}: {text}", file=sys.stderr, flush=True)
+        _print(f"{self.program}: {text}")
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print every problem with its level."""
         for problem in problems:
             self.say(problem.level, str(problem))
+
+
+def announce(line: str) -> None:
+    """Print a line to standard output, where somebody may read it or not."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        # What is left in the buffer would make the end of the process a failure.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _print(line: str) -> None:
+    # A terminal that is gone or a full disk under standard error stops nothing, as in nginx.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def system_error(error: OSError) -> str:

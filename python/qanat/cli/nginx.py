@@ -86,7 +86,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if options.version or options.usage or options.configure:
         sys.stderr.write(_version(options))
-        return 0
+        if not options.test:
+            return 0
     if options.test:
         return _test(options)
     if options.signal is not None:

@@ -170,7 +170,13 @@ class PidFile:
         self._is_new = True
 
     def remove(self) -> None:
-        """Remove the file, unless it was there before and was never written."""
+        """Remove the file, unless it was there before and was never written.
+
+        Where the user that this process became may not remove it, it is left empty: the number in
+        it may soon be that of another process.
+        """
+        if self._is_new:
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
         if self._is_new:
             with contextlib.suppress(OSError):

@@ -52,8 +52,8 @@ def run(options: RunOptions) -> int:
             readiness = detach()
         if isinstance(readiness, int):
             return readiness
-        # Imported late: a wrong configuration is refused without waiting for the web framework.
-        from qanat.cli.serve import Start, serve  # noqa: PLC0415
+        # Imported late: a wrong configuration is refused without waiting for what serves.
+        from qanat.cli.serve import Start, serve  # noqa: PLC0415 - see above
 
         pid_file = _set_up_process(loaded, options)
     except ConfigError as error:

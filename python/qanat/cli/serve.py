@@ -11,6 +11,8 @@ import qanat
 from qanat.cli.check import problem_of, summary
 from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.cli.lifecycle import Lifecycle
+from qanat.cli.logs import logging_to
+from qanat.cli.messages import announce
 from qanat.config.errors import ConfigError
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from qanat.cli.configuration import Loaded, Source
     from qanat.cli.messages import Messages
     from qanat.cli.process import PidFile, Readiness
-    from qanat.control.engine import Engine
+    from qanat.control.engine import Engine, NativeEngine
 
 _SHOWN = 5  # listeners named in the line that the start ends with
 
@@ -44,8 +46,13 @@ class Start:
 
 async def serve(start: Start) -> int:
     """Serve; return the exit status."""
+    engine = open_engine(start.loaded.compiled.process.worker_processes)
+    with logging_to(engine.log):
+        return await _serve(start, engine)
+
+
+async def _serve(start: Start, engine: NativeEngine) -> int:
     loaded = start.loaded
-    engine = open_engine(loaded.compiled.process.worker_processes)
     handlers = Handlers(engine.bridge())
     try:
         start = replace(start, loaded=use_handlers(handlers, loaded))
@@ -66,7 +73,7 @@ async def serve(start: Start) -> int:
         start.pid_file.write()
     engine.log("notice", f"qanat/{qanat.__version__} serves {summary(loaded)}")
     if start.announce:
-        print(greeting(loaded), flush=True)
+        announce(greeting(loaded))
     start.readiness.ready()
     # What the start has made stays: the collector need not look at it again.
     gc.freeze()

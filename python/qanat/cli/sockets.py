@@ -67,7 +67,9 @@ def _bind_inet(address: str, kind: socket.SocketKind, *, v6only: bool = True) ->
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, kind)
+    # asyncio turns Nagle's algorithm off where the protocol is named, and only there.
+    protocol = socket.IPPROTO_UDP if kind == socket.SOCK_DGRAM else socket.IPPROTO_TCP
+    bound = socket.socket(family, kind, protocol)
     try:
         if kind == socket.SOCK_STREAM:
             # For datagrams it would share the port with a gateway that runs, and take its traffic.

@@ -4,6 +4,8 @@ Results are cached by a file's path and stamp, or by the text itself, so that an
 that share a file read it once, and a virtual server added later reads it again only if it changed.
 """
 
+# ruff: noqa: PLC0415 - a configuration without certificates does not wait for `pem`
+
 from __future__ import annotations
 
 import hashlib
@@ -11,18 +13,12 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from typing import TYPE_CHECKING
 
 from qanat.compiler import plan
+
+if TYPE_CHECKING:
+    from qanat.compiler.pem import Chain, Key
 
 _CACHED = 4096
 _DATA = "data:"
@@ -77,54 +73,51 @@ def _read(source: Source, what: str) -> bytes:
 @lru_cache(maxsize=_CACHED)
 def load_pair(certificate: Source, key: Source) -> plan.Certificate:
     """Load a chain and its key, and make sure that they belong together."""
-    chain = load_chain(certificate)
-    der, public = _load_key(key)
-    leaf = chain[0]
-    if leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != public:
+    chain = _load_chain(certificate)
+    private = _load_key(key)
+    if chain.public != private.public:
         raise CertificateError(
             f'SSL_CTX_use_PrivateKey("{key.name}") failed '
             f'(key values mismatch: the key does not belong to certificate "{certificate.name}")'
         )
-    blobs = tuple(one.public_bytes(Encoding.DER) for one in chain)
     digest = hashlib.sha256()
-    for blob in (*blobs, der):
+    for blob in (*chain.certificates, private.private):
         digest.update(len(blob).to_bytes(8, "big"))
         digest.update(blob)
-    return plan.Certificate(id=digest.hexdigest(), chain=blobs, key=der, origin=certificate.name)
-
-
-def load_chain(source: Source) -> list[x509.Certificate]:
-    """Load all certificates of a source, the leaf first."""
-    try:
-        chain = x509.load_pem_x509_certificates(_read(source, "certificate"))
-        for one in chain:
-            one.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(
-            f'cannot load certificate "{source.name}": PEM_read_bio_X509_AUX() failed ({error})'
-        ) from None
-    return chain
+    return plan.Certificate(
+        id=digest.hexdigest(),
+        chain=chain.certificates,
+        key=private.private,
+        origin=certificate.name,
+    )
 
 
 @lru_cache(maxsize=_CACHED)
 def load_authorities(source: Source) -> tuple[bytes, ...]:
     """Load trusted certificates as DER."""
-    return tuple(one.public_bytes(Encoding.DER) for one in load_chain(source))
+    return _load_chain(source).certificates
 
 
-def _load_key(source: Source) -> tuple[bytes, bytes]:
+def _load_chain(source: Source) -> Chain:
+    from qanat.compiler.pem import read_chain
+
+    pem = _read(source, "certificate")
     try:
-        key = load_pem_private_key(_read(source, "certificate key"), password=None)
-    except TypeError:
-        raise _bad_key(source, "the key is encrypted, which this version cannot read") from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise _bad_key(source, str(error)) from None
-    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return der, public
+        return read_chain(pem)
+    except ValueError as error:
+        raise CertificateError(
+            f'cannot load certificate "{source.name}": PEM_read_bio_X509_AUX() failed ({error})'
+        ) from None
 
 
-def _bad_key(source: Source, reason: str) -> CertificateError:
-    return CertificateError(
-        f'cannot load certificate key "{source.name}": PEM_read_bio_PrivateKey() failed ({reason})'
-    )
+def _load_key(source: Source) -> Key:
+    from qanat.compiler.pem import read_key
+
+    pem = _read(source, "certificate key")
+    try:
+        return read_key(pem)
+    except ValueError as error:
+        raise CertificateError(
+            f'cannot load certificate key "{source.name}": '
+            f"PEM_read_bio_PrivateKey() failed ({error})"
+        ) from None

@@ -3,8 +3,6 @@ reported at once."""
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,10 +33,11 @@ from qanat.compiler.server_name import NamesOfListeners
 from qanat.compiler.tls import CERTIFICATE, REJECT_HANDSHAKE
 from qanat.compiler.upstream import read_upstream
 from qanat.compiler.variables import check_used, read_map
+from qanat.config.collection import no_collection
 from qanat.config.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from qanat.config.paths import Paths
     from qanat.config.tree import Directive, Tree
@@ -74,7 +73,7 @@ def compile_config(
     `control` is the tree of the file that `control_file` finds; `error_log` is the default log
     (`-e`).
     """
-    with _no_collection():
+    with no_collection():
         return _compile(Compilation(World(paths, resolve=resolve)), tree, control, error_log)
 
 
@@ -99,18 +98,6 @@ def _compile(
         upstream_names=stream.upstream_names,
         handlers=compilation.handlers,
     )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    # Many objects are made and none becomes garbage: the collector would only visit them.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _only_stream(compilation: Compilation, tree: Tree) -> Directive | None:

@@ -3,6 +3,7 @@ names."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _HTTP_PORT = 80  # `listen` of an http server needs no port
 _OTHER_NAME = "njet_ctrl.conf"
+_GUARDS = frozenset(
+    ("deny", "auth_basic", "auth_request", "auth_jwt", "ssl_verify_client", "limit_except")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,25 @@ def _read_control(compilation: Compilation, directive: Directive) -> ControlEndp
             f'control address "{text}" can be reached from other hosts: '
             'it needs "token_file=PATH" or "token_env=NAME", or "insecure"'
         )
+    missing = _missing_token(endpoint)
+    if missing is not None:
+        # It may be put there later; until then nobody gets in, which has to be said.
+        message = f"{missing}: the control API on {address} refuses every request until it has one"
+        compilation.warn(directive, message)
     return endpoint
+
+
+def _missing_token(endpoint: ControlEndpoint) -> str | None:
+    """Say why there is no token although one is configured; None if there is one."""
+    path, variable = endpoint.token_file, endpoint.token_env
+    if variable is not None and not os.environ.get(variable, "").strip():
+        return f'environment variable "{variable}" holds no token'
+    if path is None:
+        return None
+    try:
+        return None if path.read_bytes().strip() else f'token file "{path}" is empty'
+    except OSError as error:
+        return f'open() "{path}" failed ({error.errno}: {error.strerror})'
 
 
 def _literal(compilation: Compilation, shown: str, name: str, text: str) -> str:
@@ -117,7 +139,7 @@ def _literal(compilation: Compilation, shown: str, name: str, text: str) -> str:
         return f"unix:{base / address.path}"
     if len(address.ports) > 1 or (not address.ports and name == "control"):
         raise Refused(f'no port in "{shown}" of the "{name}" directive')
-    hosts = ("0.0.0.0",) if address.host == "*" else compilation.resolve(address.host)  # noqa: S104
+    hosts = ("0.0.0.0",) if address.host == "*" else compilation.resolve(address.host)  # noqa: S104 - asked for
     if not hosts:
         raise Refused(f'host not found in "{shown}" of the "{name}" directive')
     return with_port(hosts[0], address.ports[0] if address.ports else _HTTP_PORT)
@@ -126,40 +148,61 @@ def _literal(compilation: Compilation, shown: str, name: str, text: str) -> str:
 def _add_control_file(
     compilation: Compilation, control: Tree, endpoints: dict[str, ControlEndpoint]
 ) -> None:
-    for server in _http_servers(control):
+    for http, server in _http_servers(control):
         api = _location(server, "dyn_module_api")
         doc = _location(server, "doc_api")
         if api is None:
             message = f"http server at {server.origin} is parsed and not served"
             compilation.warn(_nowhere(server), message)
             continue
+        guards = _guards(http, server, api)
         for listen in server.block or ():
             if listen.name != "listen":
                 continue
             try:
-                endpoint = _read_listen(compilation, listen, endpoints)
+                endpoint = _read_listen(compilation, listen, guards, endpoints)
                 endpoints[endpoint.address] = replace(
-                    endpoint, legacy_location=api, doc_location=doc or "/doc"
+                    endpoint,
+                    legacy_location=_path(api),
+                    doc_location="/doc" if doc is None else _path(doc),
                 )
             except Refused as refused:
                 compilation.note(listen, refused)
 
 
-def _http_servers(control: Tree) -> Iterator[Directive]:
+def _http_servers(control: Tree) -> Iterator[tuple[Directive, Directive]]:
     for http in control.find("http"):
-        yield from (entry for entry in http.block or () if entry.name == "server")
+        yield from ((http, entry) for entry in http.block or () if entry.name == "server")
 
 
-def _location(server: Directive, content: str) -> str | None:
+def _location(server: Directive, content: str) -> Directive | None:
     for entry in server.block or ():
         if entry.name == "location" and any(one.name == content for one in entry.block or ()):
-            path = entry.args[-1].rstrip("/")
-            return path if path.startswith("/") else f"/{path}"
+            return entry
     return None
 
 
+def _path(location: Directive) -> str:
+    path = location.args[-1].rstrip("/")
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _guards(*levels: Directive) -> tuple[Directive, ...]:
+    """Find what keeps callers out at the levels above the API, which we do not carry out."""
+    return tuple(
+        entry
+        for level in levels
+        for entry in level.block or ()
+        if (entry.name in _GUARDS and entry.args[:1] != ("off",))
+        or entry.name.startswith("access_by_")
+    )
+
+
 def _read_listen(
-    compilation: Compilation, listen: Directive, endpoints: dict[str, ControlEndpoint]
+    compilation: Compilation,
+    listen: Directive,
+    guards: tuple[Directive, ...],
+    endpoints: dict[str, ControlEndpoint],
 ) -> ControlEndpoint:
     if "ssl" in listen.args[1:]:
         raise Refused("the control API does not speak TLS in this version of qanat")
@@ -168,9 +211,16 @@ def _read_listen(
     known = endpoints.get(address)
     if known is not None:
         return known
+    conf = compilation.world.paths.conf
+    if guards:
+        # Open where the file says closed is the one thing that must not happen.
+        guard = guards[0]
+        raise Refused(
+            f'"{guard.name}" at {guard.origin} cannot protect the control API on {address} in this '
+            f'version of qanat; add "control {address} token_file=PATH;" to {conf} instead'
+        )
     if is_loopback(address):
         return ControlEndpoint(address, origin=listen.origin)
-    conf = compilation.world.paths.conf
     message = (
         f"the control API on {address} ({listen.origin}) needs no token, whoever asks; "
         f'to ask for one, add "control {address} token_file=PATH;" to {conf}'

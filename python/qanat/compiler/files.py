@@ -25,11 +25,19 @@ def pem_source(compilation: Compilation, directive: Directive) -> str:
     return _permitted(compilation, directive, _absolute(compilation.world.paths.conf.parent, text))
 
 
+def named_file(compilation: Compilation, directive: Directive) -> str:
+    """Make the path that the argument names absolute, from the directory of the configuration."""
+    path = _absolute(compilation.world.paths.conf.parent, directive.args[0])
+    return _permitted(compilation, directive, path)
+
+
 def log_path(compilation: Compilation, directive: Directive, text: str) -> str:
     """Make the path of a log absolute, from the prefix."""
     if "$" in text and not compilation.allow_files:
         raise Refused(f'variables in the path of "{directive.name}" are not permitted here')
-    return _permitted(compilation, directive, _absolute(compilation.world.paths.prefix, text))
+    path = _absolute(compilation.world.paths.prefix, text)
+    # A log is written to: elsewhere it could end up in the configuration, a key or the state.
+    return _permitted(compilation, directive, path, compilation.world.paths.prefix / "logs")
 
 
 @lru_cache(maxsize=4096)
@@ -37,15 +45,19 @@ def _absolute(base: Path, text: str) -> str:
     return str(base / text)
 
 
-def _permitted(compilation: Compilation, directive: Directive, path: str) -> str:
+def _permitted(
+    compilation: Compilation, directive: Directive, path: str, *directories: Path
+) -> str:
+    """Give the path back if it lies below one of the directories, or anything may be named.
+
+    Without directories it is the product's own that count. Raise `Refused`.
+    """
     if compilation.allow_files:
         return path
     paths = compilation.world.paths
+    allowed = directories or (paths.conf.parent, paths.prefix)
     real = Path(path).resolve()
-    for directory in (paths.conf.parent, paths.prefix):
-        if real.is_relative_to(directory.resolve()):
-            return path
-    raise Refused(
-        f'"{directive.name}" may only name files below "{paths.conf.parent}" '
-        f'or "{paths.prefix}" here'
-    )
+    if any(real.is_relative_to(directory.resolve()) for directory in allowed):
+        return path
+    places = " or ".join(f'"{directory}"' for directory in allowed)
+    raise Refused(f'"{directive.name}" may only name files below {places} here')

@@ -82,7 +82,7 @@ def listen_addresses(compilation: Compilation, text: str) -> tuple[str, ...]:
         return (f"unix:{address.path}",)
     if not address.ports:
         raise Refused(f'no port in "{text}" of the "listen" directive')
-    hosts = ("0.0.0.0",) if address.host == "*" else compilation.resolve(address.host)  # noqa: S104
+    hosts = ("0.0.0.0",) if address.host == "*" else compilation.resolve(address.host)  # noqa: S104 - asked for
     if not hosts:
         raise Refused(f'host not found in "{text}" of the "listen" directive')
     return tuple(with_port(host, port) for host in hosts for port in address.ports)

@@ -62,7 +62,8 @@ def read_log_format(compilation: Compilation, directive: Directive) -> None:
         if word not in _ESCAPES:
             raise Refused(f'unknown log format escaping "{word}"')
         escape = _ESCAPES[word]
-    line = template(compilation, directive, "".join(texts))
+    # Each by itself: a name ends where its text ends, whatever the next one begins with.
+    line = tuple(part for text in texts for part in template(compilation, directive, text))
     compilation.formats[name] = plan.LogFormat(name=name, escape=escape, line=line)
 
 
@@ -89,6 +90,9 @@ def read_access_log(compilation: Compilation, directive: Directive) -> plan.Acce
             condition = template(compilation, directive, option.removeprefix("if="))
         else:
             _check_buffering(option)
+    names = {option.partition("=")[0] for option in rest[1:]}
+    if "flush" in names and "buffer" not in names:
+        raise Refused(f'no buffer is defined for access_log "{path}"')
     compilation.used_formats.setdefault(rest[0], []).append(directive)
     absolute = log_path(compilation, directive, path)
     return plan.AccessLog(

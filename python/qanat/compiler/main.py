@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import qanat
 from qanat.compiler import plan
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.files import log_path
@@ -225,18 +225,11 @@ def make_settings(
     return plan.Settings(
         node_name=level.get(NODE_NAME),
         hostname=compilation.world.hostname,
-        version=_version(),
+        version=qanat.__version__,
         error_log=logs,
         worker_connections=level.get(WORKER_CONNECTIONS),
         shutdown_timeout_ms=level.get(SHUTDOWN_TIMEOUT),
     )
-
-
-def _version() -> str:
-    try:
-        return version("qanat")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"
 
 
 def make_process(

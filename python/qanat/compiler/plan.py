@@ -110,6 +110,7 @@ class ServerTls(Record, frozen=True, kw_only=True):
     alpn: tuple[str, ...] = ()
     reject_handshake: bool = False
     session_tickets: bool = True
+    session_ticket_keys: tuple[bytes, ...] = ()
     session_cache: int = 0
     session_timeout_s: int = 300
     handshake_timeout_ms: int = 60_000

@@ -4,13 +4,14 @@ listener needs."""
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qanat.compiler import plan
 from qanat.compiler.certificate import CertificateError, load_pair, source_of
 from qanat.compiler.ciphers import SPOKEN_PROTOCOLS, TLS13_SUITES, parse_ciphers, parse_protocols
 from qanat.compiler.compilation import Compilation, Refused
-from qanat.compiler.files import pem_source
+from qanat.compiler.files import named_file, pem_source
 from qanat.compiler.inherit import Level, ListSetting, Setting, flag, time_ms, time_s
 from qanat.compiler.units import LARGEST_U32, parse_number, parse_size
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _SESSION_BYTES = 256  # nginx: a megabyte of shared cache holds about 4000 sessions
 _SMALLEST_ZONE = 8 * mmap.PAGESIZE
 _BUILTIN_CACHE = 20480
+_TICKET_KEY_BYTES = (48, 80)
 
 Pem = tuple["Directive", str]
 Ciphers = tuple["Directive", tuple[str, ...]]
@@ -110,6 +112,18 @@ def _shared(text: str, rest: str) -> int:
     return min(size // _SESSION_BYTES, LARGEST_U32)
 
 
+def read_ticket_key(compilation: Compilation, directive: Directive) -> bytes:
+    """Read the file of `ssl_session_ticket_key`."""
+    path = named_file(compilation, directive)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(f'open() "{path}" failed ({error.errno}: {error.strerror})') from error
+    if len(content) not in _TICKET_KEY_BYTES:
+        raise Refused(f'"{path}" must be 48 or 80 bytes')
+    return content
+
+
 def read_ntls(compilation: Compilation, directive: Directive) -> bool:
     """Read `ssl_ntls`, which can only be off."""
     if flag(compilation, directive):
@@ -125,6 +139,7 @@ PREFER_SERVER_CIPHERS = Setting("ssl_prefer_server_ciphers", flag, False)
 ALPN: Setting[tuple[str, ...]] = Setting("ssl_alpn", read_alpn, ())
 REJECT_HANDSHAKE = Setting("ssl_reject_handshake", flag, False)
 SESSION_TICKETS = Setting("ssl_session_tickets", flag, True)
+SESSION_TICKET_KEY = ListSetting(("ssl_session_ticket_key",), read_ticket_key)
 SESSION_CACHE = Setting("ssl_session_cache", read_session_cache, 0)
 SESSION_TIMEOUT = Setting("ssl_session_timeout", time_s, 300)
 HANDSHAKE_TIMEOUT = Setting("ssl_handshake_timeout", time_ms, 60_000)
@@ -132,7 +147,8 @@ NTLS = Setting("ssl_ntls", read_ntls, False)
 
 SETTINGS = (
     *(CERTIFICATE, CERTIFICATE_KEY, PROTOCOLS, CIPHERS, PREFER_SERVER_CIPHERS, ALPN),
-    *(REJECT_HANDSHAKE, SESSION_TICKETS, SESSION_CACHE, SESSION_TIMEOUT, HANDSHAKE_TIMEOUT, NTLS),
+    *(REJECT_HANDSHAKE, SESSION_TICKETS, SESSION_TICKET_KEY, SESSION_CACHE, SESSION_TIMEOUT),
+    *(HANDSHAKE_TIMEOUT, NTLS),
 )
 
 
@@ -153,6 +169,7 @@ def server_tls(compilation: Compilation, level: Level) -> plan.ServerTls | None:
         alpn=level.get(ALPN),
         reject_handshake=reject,
         session_tickets=level.get(SESSION_TICKETS),
+        session_ticket_keys=level.items(SESSION_TICKET_KEY) or (),
         session_cache=level.get(SESSION_CACHE),
         session_timeout_s=level.get(SESSION_TIMEOUT),
         handshake_timeout_ms=level.get(HANDSHAKE_TIMEOUT),

@@ -124,16 +124,6 @@ def listener_of(address: str, scope: Scope) -> str:
     return listen.ids[0]
 
 
-def name_of(server_name: str, scope: Scope) -> str:
-    """Bring the name of a request to the form that ids of servers hold; raise `ConfigError` if it
-    is not a name."""
-    compilation = _compilation(scope)
-    names = _read_name(compilation, server_name)
-    if compilation.problems:
-        raise ConfigError(compilation.problems)
-    return names.first.lower()
-
-
 def _compilation(scope: Scope) -> Compilation:
     return Compilation(
         World(scope.paths, scope.hostname, scope.resolve),

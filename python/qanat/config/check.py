@@ -89,7 +89,7 @@ def _wrong_by_shape(directive: Directive, row: Row) -> str | None:
 @lru_cache(maxsize=1)
 def _nginx_names() -> frozenset[str]:
     # It tells a misplaced directive from a typo; it is large, so only loaded if something is wrong.
-    from crossplane.analyzer import DIRECTIVES  # noqa: PLC0415
+    from crossplane.analyzer import DIRECTIVES  # noqa: PLC0415 - see above
 
     return frozenset(DIRECTIVES)
 

@@ -33,6 +33,7 @@ _ESCAPE = re.compile(r"""\\(["'\\trn])""")
 _CONTROL = {"t": "\t", "r": "\r", "n": "\n"}
 _AFTER_QUOTE = frozenset(" \t\r\n;{)")
 LONGEST_WORD = 4095  # nginx reads words into a buffer of 4096 bytes
+DEEPEST_BLOCK = 64  # far deeper than any directive stands, far from the limit of recursion
 
 
 def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
@@ -72,7 +73,7 @@ def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
 class _Reader:
     """Collects words into directives and directives into blocks."""
 
-    __slots__ = ("_open", "code", "directives", "problems", "source", "words")
+    __slots__ = ("_open", "_too_deep", "code", "directives", "problems", "source", "words")
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -81,6 +82,7 @@ class _Reader:
         self.directives: list[Directive] = []
         self.problems: list[Problem] = []
         self._open: list[tuple[list[str], int, list[Directive]]] = []
+        self._too_deep = 0
 
     def refuse(self, message: str, line: int) -> None:
         self.problems.append(Problem(message, self.source, line))
@@ -113,6 +115,12 @@ class _Reader:
     def open(self, line: int) -> None:
         if not self.words:
             self.refuse('unexpected "{"', line)
+        if len(self._open) == DEEPEST_BLOCK:
+            if not self._too_deep:
+                self.refuse("blocks are nested too deeply", line)
+            self._too_deep += 1
+            self.words = []
+            return
         self._open.append((self.words, line, self.directives))
         self.words = []
         self.directives = []
@@ -121,7 +129,9 @@ class _Reader:
         if self.words:
             self.refuse('unexpected "}"', line)
             self.words = []
-        if self._open:
+        if self._too_deep:
+            self._too_deep -= 1
+        elif self._open:
             self._close_block()
         else:
             self.refuse('unexpected "}"', line)

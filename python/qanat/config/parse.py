@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import glob
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qanat.config.check import check, check_modules
+from qanat.config.collection import no_collection
 from qanat.config.errors import ConfigError, Problem
 from qanat.config.grammar import names_anywhere, read
 from qanat.config.tables import BY_CONTEXT, UNCHECKED
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
     from qanat.config.paths import Paths
 
 COMMAND_LINE = "command line"
+DEEPEST_INCLUDE = 64  # far more than anyone has, far from the limit of recursion
 
 
 def parse_file(paths: Paths, global_directives: str = "") -> Tree:
     """Parse the text of `-g`, then the main file with its includes. Raise `ConfigError`."""
     loader = _Loader(paths.conf.parent)
-    with _no_collection():
+    with no_collection():
         given, problems = _read_command_line(global_directives)
         loader.problems += problems
         directives = given + loader.load(str(paths.conf), None)
@@ -132,13 +132,18 @@ class _Loader:
         place = Problem("", directive.file, directive.line, "warn" if lenient else "emerg")
         paths = [pattern]
         if any(character in "*?[" for character in directive.args[0]):
-            paths = sorted(glob.glob(pattern))  # noqa: PTH207  (an absolute pattern)
+            paths = sorted(glob.glob(pattern))  # noqa: PTH207 - an absolute pattern
         for path in paths:
             if path in self._opening or path == directive.file:
                 self.problems.append(
                     replace(place, message=f'"{path}" includes itself', level="emerg")
                 )
                 continue
+            if len(self._opening) == DEEPEST_INCLUDE:
+                self.problems.append(
+                    replace(place, message="files include one another too deeply", level="emerg")
+                )
+                return
             self._opening.append(path)
             yield from self.expand(self.load(path, place), context, lenient=lenient)
             self._opening.pop()
@@ -163,15 +168,3 @@ def _read_command_line(text: str) -> tuple[tuple[Directive, ...], list[Problem]]
             for problem in problems
         ],
     )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Hold the garbage collector: a large file makes many objects to visit, and no garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -33,7 +33,3 @@ class Paths:
     def in_prefix(self, path: str) -> Path:
         """Resolve a path of logs, pid, state or modules."""
         return self.prefix / path
-
-    def in_conf(self, path: str) -> Path:
-        """Resolve a path of an include, a certificate or a key."""
-        return self.conf.parent / path

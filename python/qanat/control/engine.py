@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from qanat.compiler.plan import ChangeSet, Options
-from qanat.control.errors import ListenRefused, PlanRefused
+from qanat.control.errors import ListenRefused, PlanRefused, WorkerLate
 
 if TYPE_CHECKING:
     from qanat._native import Gateway
@@ -26,7 +26,10 @@ class Engine(Protocol):
         """Validate, bind, and show nothing yet. Raise `PlanRefused` or `ListenRefused`."""
 
     def commit(self, ticket: int) -> None:
-        """Make a prepared change live on every worker before returning."""
+        """Make a prepared change live on every worker before returning.
+
+        Raise `WorkerLate` if one does not follow in time: the change is live all the same.
+        """
 
     def abort(self, ticket: int) -> None:
         """Drop a prepared change."""
@@ -56,7 +59,6 @@ class NativeEngine:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         # Reading and ending need no translation.
-        self.commit = gateway.commit
         self.abort = gateway.abort
         self.snapshot = gateway.snapshot
         self.log = gateway.log
@@ -68,7 +70,7 @@ class NativeEngine:
 
     def prepare(self, change: ChangeSet) -> int:
         """Validate, bind, and show nothing yet. Raise `PlanRefused` or `ListenRefused`."""
-        from qanat._native import ListenError, PlanError  # noqa: PLC0415
+        from qanat._native import ListenError, PlanError  # noqa: PLC0415 - see the module
 
         try:
             return self._gateway.prepare(_encoder.encode(change))
@@ -79,17 +81,24 @@ class NativeEngine:
                 str(error.filename), error.errno or 0, error.strerror or str(error)
             ) from error
 
+    def commit(self, ticket: int) -> None:
+        """Make a prepared change live. Raise `WorkerLate`: it is live all the same."""
+        try:
+            self._gateway.commit(ticket)
+        except RuntimeError as error:
+            raise WorkerLate(f"the change is stored and live, but {error}") from error
+
 
 def open_engine(workers: int) -> NativeEngine:
     """Start the data plane with its worker threads, serving nothing yet."""
-    from qanat._native import Gateway  # noqa: PLC0415
+    from qanat._native import Gateway  # noqa: PLC0415 - see the module
 
     return NativeEngine(Gateway(_encoder.encode(Options(workers=workers))))
 
 
 def check_plan(change: ChangeSet) -> None:
     """Validate a change set that starts from nothing, opening no socket. Raise `PlanRefused`."""
-    from qanat._native import PlanError, check  # noqa: PLC0415
+    from qanat._native import PlanError, check  # noqa: PLC0415 - see the module
 
     try:
         check(_encoder.encode(change))

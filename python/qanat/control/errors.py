@@ -87,3 +87,12 @@ class DeadlineExceeded(ChangeRefused):
     """The change was not finished in time; the message says whether it may still be."""
 
     code = "deadline"
+
+
+class WorkerLate(DeadlineExceeded):
+    """A worker did not follow a change in time: stored and live, but not yet seen by every session.
+
+    The one exception here that is no refusal.
+    """
+
+    code = "worker_late"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from qanat.compiler.plan import ChangeSet
 from qanat.config.errors import ConfigError, Problem
-from qanat.control.errors import ListenRefused, PlanRefused
+from qanat.control.errors import ListenRefused, PlanRefused, WorkerLate
 from qanat.control.index import KINDS, PlanIndex, diff
 from qanat.control.rebuild import rebuild, records_of
 from qanat.control.state import FileAccess, Key, State, Step, references
@@ -132,13 +132,16 @@ class LiveGateway:
             await self._abort(ticket)
             raise
         try:
-            await self._commit(ticket)
+            late = await self._commit(ticket)
         except BaseException:
             await self._store.apply(_undo(step), revision)
             raise
         state.take(step)
         state.revision = revision
-        return self._done(step, revision)
+        done = self._done(step, revision)
+        if late is not None:
+            raise late
+        return done
 
     def _done(self, step: Step, revision: int) -> Done:
         for warning in step.warnings:
@@ -216,9 +219,16 @@ class LiveGateway:
         process = state.compiled.process
         self._turns.limits = Limits(process.pending_changes, process.change_timeout_ms / 1000)
 
-    async def _commit(self, ticket: int | None) -> None:
-        if ticket is not None:
+    async def _commit(self, ticket: int | None) -> WorkerLate | None:
+        """Make a prepared change live; return what a worker is late with."""
+        if ticket is None:
+            return None
+        try:
             await self._run(self.engine.commit, ticket)
+        except WorkerLate as late:
+            self.engine.log("alert", str(late))
+            return late
+        return None
 
     async def _abort(self, ticket: int | None) -> None:
         if ticket is not None:

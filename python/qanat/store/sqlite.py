@@ -180,7 +180,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables == 0:
         # executescript commits a pending transaction first, so the BEGIN stands inside the script.
-        version = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');"  # noqa: S608
+        version = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');"  # noqa: S608 - a number of ours
         connection.executescript(f"BEGIN;{_TABLES}{version}COMMIT;")
 
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
-from tests.harness.control import control_client
+from tests.harness.control import LOOPBACK, control_client
 from tests.harness.live import live_gateway
 
 import qanat
+from qanat.api.app import create_app
 from qanat.compiler.virtual_server import VirtualServerRequest
 
 
@@ -33,6 +35,28 @@ async def test_the_servers_of_file_and_api_are_listed(tmp_path: Path) -> None:
         }
         one = await client.get(f"/v1/servers/{done.server}")
         assert one.json() == body["servers"][-1]
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/api/v1/stream_srv"])
+async def test_a_fault_is_an_error_in_our_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    async with live_gateway(tmp_path) as (gateway, _):
+        for method in ("status", "add_virtual_server"):
+            monkeypatch.setattr(gateway, method, fail)
+        transport = httpx.ASGITransport(create_app(gateway, LOOPBACK), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            if path == "/v1/status":
+                response = await client.get(path)
+            else:
+                request = {"type": "add", "addr_port": "1.1.1.1:1", "server_name": "a"}
+                response = await client.post(path, json=request)
+        assert response.status_code == 500
+        assert response.headers["server"] == f"qanat/{qanat.__version__}"
+        assert response.json()["error"]["code"] == "internal"
 
 
 async def test_an_unknown_server_is_an_error_in_our_shape(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.harness.engine import MemoryEngine
 from tests.harness.live import STREAM, live_gateway
 
 import qanat
-from qanat.control.errors import ListenRefused
+from qanat.control.errors import ListenRefused, PlanRefused
 from qanat.store.base import Change, StoreError
 
 RESOURCE = "/api/v1/stream_srv"
@@ -107,6 +107,20 @@ async def test_an_address_that_cannot_be_bound(tmp_path: Path, number: int, mess
     ):
         response = await send(client, ADD)
         assert (response.status_code, response.json()) == (200, {"code": 4, "msg": message})
+
+
+async def test_a_log_that_cannot_be_opened_is_refused_at_its_line(tmp_path: Path) -> None:
+    engine = MemoryEngine()
+    reason = f'open() "{tmp_path}/logs/no/x.log" failed (2: No such file or directory)'
+    refused = PlanRefused("servers", "tcp:0.0.0.0:23333/a", "error_log", reason, "server_body")
+    engine.refuse_listeners["tcp:0.0.0.0:23333"] = refused
+    async with (
+        live_gateway(tmp_path, engine=engine) as (gateway, _),
+        control_client(gateway) as client,
+    ):
+        body = "error_log logs/a.log;\nerror_log logs/no/x.log;\nreturn x;"
+        response = await send(client, ADD | {"server_body": body})
+        assert response.json() == {"code": 4, "msg": f"{reason} in server_body:2"}
 
 
 async def test_a_refused_request_harms_no_server_that_was_added_before(tmp_path: Path) -> None:

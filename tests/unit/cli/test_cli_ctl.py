@@ -87,7 +87,8 @@ class Script(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, *_: object) -> None:
+    # `typing.override` is not in Python 3.11.
+    def log_message(self, *_: object) -> None:  # type: ignore[explicit-override]
         """Say nothing."""
 
 

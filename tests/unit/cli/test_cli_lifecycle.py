@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,14 +38,15 @@ class LoggingEngine(MemoryEngine):
         self.said = asyncio.Condition()
         self.done: list[str] = []
 
-    def log(self, level: str, message: str) -> None:
+    # `typing.override`, which three methods lack, is not in Python 3.11.
+    def log(self, level: str, message: str) -> None:  # type: ignore[explicit-override]
         super().log(level, message)
         asyncio.get_running_loop().create_task(self._announce())
 
-    def drain(self) -> None:
+    def drain(self) -> None:  # type: ignore[explicit-override]
         self.done.append("drain")
 
-    def reopen_logs(self) -> None:
+    def reopen_logs(self) -> None:  # type: ignore[explicit-override]
         self.done.append("reopen")
 
     async def until_logged(self, text: str) -> None:
@@ -206,6 +208,22 @@ async def test_a_new_rule_for_a_control_address_keeps_its_socket(tmp_path: Path)
             assert (await client.get("/v1/status")).status_code == 401
             bearer = {"Authorization": "Bearer secret"}
             assert (await client.get("/v1/status", headers=bearer)).status_code == 200
+
+
+async def test_answers_do_not_wait_for_acknowledgements() -> None:
+    connected = asyncio.get_running_loop().create_future()
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("socket")
+        connected.set_result(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with bind("127.0.0.1:0") as listening:
+        async with await asyncio.start_server(accept, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            assert await asyncio.wait_for(connected, 20) == 1
+            writer.close()
+            await writer.wait_closed()
 
 
 def test_a_control_address_in_use_is_refused_in_the_words_of_nginx(tmp_path: Path) -> None:

@@ -106,6 +106,26 @@ def test_a_good_configuration_passes_the_test(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_version_asked_for_beside_a_test_precedes_it(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-p", str(site), "-vtq"]) == 0
+    assert capfd.readouterr().err == f"nginx version: qanat/{qanat.__version__}\n"
+    assert main(["-p", str(site), "-vt", "-c", "none.conf"]) == 1
+    assert "test failed" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_user_that_does_not_exist_fails_the_test(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    conf = site / "conf" / "nginx.conf"
+    conf.write_text(f"{CONF}user nobody no_such_group;\n")
+    assert main(["-p", str(site), "-t"]) == 1
+    text = f'nginx: [emerg] getgrnam("no_such_group") failed in {conf}:5\n'
+    assert capfd.readouterr().err.startswith(text)
+
+
 def test_the_configuration_is_dumped_to_standard_output(
     site: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,22 @@ def test_a_pid_file_is_written_and_removed(tmp_path: Path) -> None:
     assert not pid_file.path.exists()
 
 
+def test_a_pid_file_that_may_not_be_removed_is_left_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid_file = PidFile(tmp_path / "q.pid")
+    pid_file.write()
+
+    def refuse(_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(type(pid_file.path), "unlink", refuse)
+    pid_file.remove()
+    assert pid_file.path.read_text() == ""
+    with pytest.raises(ProcessError, match='invalid PID number ""'):
+        send_signal("stop", pid_file.path)
+
+
 def test_a_failed_start_leaves_the_pid_file_of_another_alone(tmp_path: Path) -> None:
     path = tmp_path / "q.pid"
     path.write_text("1\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from compiler_site import Site
+from tests.harness.compiler_site import Site
 
 from qanat.compiler.virtual_server import (
     Scope,

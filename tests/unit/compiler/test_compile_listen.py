@@ -9,7 +9,7 @@ import pytest
 from qanat.compiler.plan import Keepalive, Listener
 
 if TYPE_CHECKING:
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
 
 def listeners(site: Site, text: str) -> dict[str, Listener]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from compiler_site import Site, resolve
+from tests.harness.compiler_site import Site, resolve
 
 from qanat.compiler import builtin, plan
 from qanat.compiler.compile import Compiled, compile_config
@@ -170,7 +170,62 @@ def test_the_control_file_of_a_helper(site: Site) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("at_http", "at_server", "at_location", "guard"),
+    [
+        ("", "", "allow 10.0.0.1; deny all;", "deny"),
+        ("", 'auth_basic "who?";', "", "auth_basic"),
+        ("auth_request /check;", "", "", "auth_request"),
+        ("", "", "access_by_lua_block { x; }", "access_by_lua_block"),
+    ],
+)
+def test_what_would_protect_the_control_api_of_njet_is_not_passed_over(
+    site: Site, at_http: str, at_server: str, at_location: str, guard: str
+) -> None:
+    control = (
+        f"http {{ {at_http} server {{ listen 127.0.0.1:8081; {at_server} "
+        f"location /api {{ dyn_module_api; {at_location} }} }} }}"
+    )
+    helper = "helper ctrl m.so conf/ctrl.conf;"
+    with pytest.raises(ConfigError) as caught:
+        with_control(site, helper, control)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(f'"{guard}" at {site.prefix}/conf/ctrl.conf:1 cannot protect')
+    assert 'add "control 127.0.0.1:8081 token_file=PATH;"' in problem.message
+    (site.prefix / "t").write_text("secret")
+    compiled = with_control(site, f"{helper} control 127.0.0.1:8081 token_file=t;", control)
+    assert compiled.process.control[0].token_file == site.prefix / "t"
+    assert compiled.warnings == ()
+
+
+def test_what_protects_nothing_is_let_through(site: Site) -> None:
+    control = (
+        "http { auth_basic off; server { listen 127.0.0.1:8081; "
+        "location /api { allow all; dyn_module_api; } location /x { deny all; } } }"
+    )
+    compiled = with_control(site, "helper ctrl m.so conf/ctrl.conf;", control)
+    assert [one.address for one in compiled.process.control] == ["127.0.0.1:8081"]
+
+
+def test_a_token_that_is_not_there_is_warned_of(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.prefix / "empty").write_text(" \n")
+    monkeypatch.delenv("NO_TOKEN", raising=False)
+    compiled = site.compile(
+        "control 1 token_file=none;\n control 2 token_file=empty;\n control 3 token_env=NO_TOKEN;"
+    )
+    tail = "refuses every request until it has one"
+    assert [one.message for one in compiled.warnings] == [
+        f'open() "{site.prefix}/none" failed (2: No such file or directory): '
+        f"the control API on 127.0.0.1:1 {tail}",
+        f'token file "{site.prefix}/empty" is empty: the control API on 127.0.0.1:2 {tail}',
+        f'environment variable "NO_TOKEN" holds no token: the control API on 127.0.0.1:3 {tail}',
+    ]
+
+
 def test_the_main_file_may_ask_for_a_token(site: Site) -> None:
+    (site.prefix / "t").write_text("secret")
     compiled = with_control(
         site,
         "helper ctrl m.so conf/ctrl.conf; control 0.0.0.0:8081 token_file=t;",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
 
 def test_kinds_of_names(site: Site) -> None:

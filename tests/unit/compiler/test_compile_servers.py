@@ -14,7 +14,7 @@ from qanat.compiler.inherit import Level, ListSetting, Setting
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
 
 def proxy(site: Site, inner: str, outer: str = "") -> plan.Proxy:
@@ -122,6 +122,7 @@ def test_tls_to_the_peer(site: Site) -> None:
         ("access_log off x;", 'invalid parameter "x"'),
         ("access_log a.log f bogus;", 'invalid parameter "bogus"'),
         ("access_log a.log f buffer=x;", 'invalid buffer size "x"'),
+        ("access_log a.log f flush=1s;", 'no buffer is defined for access_log "a.log"'),
         ("access_log a.log f flush=x;", 'invalid flush time "x"'),
         (
             "access_log a.log f gzip;",
@@ -214,6 +215,12 @@ def test_problems_of_formats(site: Site) -> None:
         'duplicate "log_format" name "a" in q.conf:2',
         'unknown log format escaping "x" in q.conf:3',
     ]
+
+
+def test_a_variable_of_a_format_ends_with_its_text(site: Site) -> None:
+    compiled = site.stream("log_format f '$remote_addr' 'x' '$status' '_y';")
+    (line,) = (one.line for one in compiled.objects.formats)
+    assert line == ((True, "remote_addr"), (False, "x"), (True, "status"), (False, "_y"))
 
 
 def test_single_settings_are_inherited(site: Site) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import trustme
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
     from qanat.compiler.plan import ServerTls
 
@@ -175,6 +175,26 @@ def test_settings(site: Site) -> None:
     assert not found.session_tickets
     assert found.session_cache == 4096
     assert (found.session_timeout_s, found.handshake_timeout_ms) == (3600, 5000)
+
+
+def test_ticket_keys_are_read_in_order(site: Site, pair: Pair) -> None:
+    directory = pair[0].parent
+    (directory / "new.key").write_bytes(b"n" * 80)
+    (directory / "old.key").write_bytes(b"\xff" * 48)
+    keys = "ssl_session_ticket_key new.key; ssl_session_ticket_key old.key;"
+    found = tls(site, f"{PAIR} {keys}")
+    assert found.session_ticket_keys == (b"n" * 80, b"\xff" * 48)
+    assert tls(site, PAIR).session_ticket_keys == ()
+
+
+@pytest.mark.parametrize("size", [0, 47, 49, 81])
+def test_a_ticket_key_has_48_or_80_bytes(site: Site, pair: Pair, size: int) -> None:
+    pair[0].with_name("ticket.key").write_bytes(bytes(size))
+    text = "ssl_session_ticket_key ticket.key;\nssl_session_ticket_key none.key;"
+    assert site.problems(f"server {{ listen 1 ssl; {PAIR}\n{text} }}") == [
+        '"PREFIX/conf/ticket.key" must be 48 or 80 bytes in q.conf:2',
+        'open() "PREFIX/conf/none.key" failed (2: No such file or directory) in q.conf:3',
+    ]
 
 
 def test_old_protocols_are_left_out(site: Site) -> None:

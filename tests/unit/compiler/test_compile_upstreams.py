@@ -19,7 +19,7 @@ from qanat.compiler.plan import (
 )
 
 if TYPE_CHECKING:
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
 
 def target(content: Content) -> ProxyToUpstream | ProxyToVariable:

@@ -13,7 +13,7 @@ from qanat.compiler.plan import Map, Template
 from qanat.compiler.variables import hostname_kinds, parse_template
 
 if TYPE_CHECKING:
-    from compiler_site import Site
+    from tests.harness.compiler_site import Site
 
 
 @pytest.mark.parametrize(

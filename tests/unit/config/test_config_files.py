@@ -161,3 +161,15 @@ def test_paths_without_a_prefix_start_above_conf(tmp_path: Path) -> None:
     assert Paths.of(tmp_path / "x.conf").prefix == tmp_path
     paths = Paths.of(tmp_path / "x.conf", tmp_path / "p")
     assert (paths.prefix, paths.conf) == (tmp_path / "p", tmp_path / "x.conf")
+
+
+def test_a_long_chain_of_includes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    for number in range(100):
+        text = f"include {number + 1}.conf;\n"
+        (tmp_path / "conf" / f"{number}.conf").write_text(text)
+    (tmp_path / "conf" / "100.conf").write_text("events {}\n")
+    assert errors(tmp_path, "include 0.conf;\n") == [
+        "files include one another too deeply in 63.conf:1"
+    ]
+    assert parse(tmp_path, "include 60.conf;\n").directives[0].name == "events"

@@ -69,6 +69,7 @@ def test_a_directive_is_on_the_line_that_ends_it() -> None:
         ("a {\n b }", ['unexpected "}" in f:2']),
         (";", ['unexpected ";" in f:1']),
         ("\n{ a; }", ['unexpected "{" in f:2']),
+        ("a {" * 9000 + "b; " + "}" * 9000 + "c;", ["blocks are nested too deeply in f:1"]),
         ('a "b"c;', ['unexpected "c" in f:1']),
         (f"a {'x' * 5000};", ['too long parameter "xxxxxxxxxx..." started in f:1']),
         (f"\n#{'x' * 5000}", ['too long parameter "#xxxxxxxxx..." started in f:2']),

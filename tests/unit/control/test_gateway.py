@@ -17,6 +17,7 @@ from qanat.control.errors import (
     ServerExists,
     ServerIsStatic,
     ServerNotFound,
+    WorkerLate,
 )
 from qanat.control.gateway import Done, LiveGateway
 from qanat.store.base import StoreError
@@ -169,6 +170,29 @@ async def test_a_change_that_fails_anywhere_leaves_no_trace(
         await gateway.add_virtual_server(server("0.0.0.0:23335", "next"))
     async with live_gateway(tmp_path) as (gateway, engine):
         assert dynamic(gateway) == ["tcp:0.0.0.0:23333/stays", "tcp:0.0.0.0:23335/next"]
+
+
+async def test_a_change_that_a_worker_is_late_with_is_made_all_the_same(tmp_path: Path) -> None:
+    async with live_gateway(tmp_path) as (gateway, engine):
+        commit = engine.commit
+
+        def commit_late(ticket: int) -> None:
+            commit(ticket)
+            raise WorkerLate("worker 0 does not answer")
+
+        engine.commit = commit_late  # type: ignore[method-assign]  # what a slow worker does
+        with pytest.raises(WorkerLate):
+            await gateway.add_virtual_server(server("0.0.0.0:23333", "a"))
+        assert "tcp:0.0.0.0:23333/a" in engine.plan.servers
+        assert dynamic(gateway) == ["tcp:0.0.0.0:23333/a"]
+        assert ("alert", "worker 0 does not answer") in engine.logged
+        with pytest.raises(ServerExists):
+            await gateway.add_virtual_server(server("0.0.0.0:23333", "a"))
+        await gateway.reload(compile_text(tmp_path, STREAM.replace("static.", "other.")))
+        engine.commit = commit  # type: ignore[method-assign]
+        await gateway.remove_virtual_server("0.0.0.0:23333", "a")
+        names = [name for one in gateway.servers() for name in one.names]
+        assert "other.example.com" in names
 
 
 async def test_a_restart_brings_everything_back(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def by_place(cases: Iterator[tuple[str, object]]) -> list[object]:
 def test_a_configuration_passes(text: str, tmp_path: Path) -> None:
     conf = tmp_path / "nginx.conf"
     conf.write_text(text)
+    for name in re.findall(r"token_file=([^\s;]+)", text):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("secret")
     loaded = check(Source(Paths.of(conf)))
     assert loaded.warnings == ()
 

@@ -97,7 +97,7 @@ async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 async def test_a_failed_change_leaves_nothing(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path, "node-1")
-    broken = PutServer(StoredServer("l", "n", None, 1))  # type: ignore[arg-type]
+    broken = PutServer(StoredServer("l", "n", None, 1))  # type: ignore[arg-type]  # no bytes
     with pytest.raises(StoreError, match="state database"):
         await store.apply((put("a"), broken), 1)
     assert (await store.load()).servers == ()

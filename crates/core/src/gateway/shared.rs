@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::log::writer::LogWriter;
 use crate::plan::Plan;
+use crate::shortage::Pause;
 use crate::tls::TlsContext;
 
 /// State of the whole gateway.
@@ -34,7 +35,7 @@ pub struct Counters {
     pub open: AtomicU64,
     /// Sessions that ended with a status other than 200.
     pub failed: AtomicU64,
-    /// Times that accepting paused for want of descriptors or connections.
+    /// Times that accepting paused for want of descriptors, memory, ports or connections.
     pub paused: AtomicU64,
 }
 
@@ -48,12 +49,14 @@ pub struct Worker {
     pub connections: AtomicU64,
     /// Told when a session gives descriptors back.
     pub room: Notify,
+    /// Whether it begins nothing new for now.
+    pub pause: Pause,
 }
 
 impl Worker {
     /// A worker without sessions.
     pub fn new(index: usize, shared: Arc<Shared>) -> Self {
-        Self { index, shared, connections: AtomicU64::new(0), room: Notify::new() }
+        Self { index, shared, connections: AtomicU64::new(0), room: Notify::new(), pause: Pause::default() }
     }
 
     /// Counts descriptors that a session takes.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use qanat_plan as spec;
 
 use crate::error::{ApplyError, describe};
-use crate::listener::{Bound, Share};
-use crate::plan::Plan;
+use crate::listener::{Bound, Endpoint, Share};
+use crate::plan::{Listener, Plan};
 
 /// Bound listeners by id. Listeners that use their parent's socket are not among them.
 #[derive(Default)]
@@ -40,6 +40,14 @@ pub struct Orders {
     pub open: Vec<(Arc<str>, Share)>,
 }
 
+impl Opened {
+    fn bind(listener: &Listener, workers: usize, rivals: &[&Bound]) -> std::io::Result<Self> {
+        let bound = Bound::bind(Arc::clone(&listener.spec), listener.address.clone(), workers, rivals)?;
+        let shares = (0..workers).map(|worker| bound.share(worker)).collect::<Result<_, _>>()?;
+        Ok(Self { bound, shares, late: !rivals.is_empty() })
+    }
+}
+
 impl Sockets {
     /// Binds what `change` needs; `next` is the plan that it leads to.
     ///
@@ -50,34 +58,40 @@ impl Sockets {
         let mut wanted = Vec::new();
         for listener in &change.put.listeners {
             let Some(linked) = next.listeners.get(listener.id.as_str()) else { continue };
-            let spec = Arc::clone(&linked.spec);
+            let spec = &linked.spec;
             match (self.bound.get(listener.id.as_str()), spec.parent.is_none()) {
-                (None, true) => wanted.push(spec),
-                (Some(bound), true) if bound.must_rebind(&spec) => {
+                (None, true) => wanted.push(linked),
+                (Some(bound), true) if bound.must_rebind(spec) => {
                     step.closed.push(spec.id.as_str().into());
-                    wanted.push(spec);
+                    wanted.push(linked);
                 }
-                (Some(_), true) => step.retuned.push(spec),
+                (Some(_), true) => step.retuned.push(Arc::clone(spec)),
                 (Some(_), false) => step.closed.push(spec.id.as_str().into()),
                 (None, false) => {}
             }
         }
         let removed = change.remove.listeners.iter().filter(|id| self.bound.contains_key(id.as_str()));
         step.closed.extend(removed.map(|id| id.as_str().into()));
-        for spec in wanted {
-            let opened = self.open(&step.closed, &spec, workers);
-            step.opened
-                .push(opened.map_err(|source| ApplyError::Listen { listener: spec.id.clone(), source })?);
+        let closing = self.by_endpoint(&step.closed);
+        for listener in wanted {
+            let endpoint = listener.address.port().map(|port| (listener.spec.protocol, port));
+            let rivals = endpoint.and_then(|endpoint| closing.get(&endpoint));
+            let opened = Opened::bind(listener, workers, rivals.map_or(&[], Vec::as_slice));
+            let failed = |source| ApplyError::Listen { listener: listener.spec.id.clone(), source };
+            step.opened.push(opened.map_err(failed)?);
         }
         Ok(step)
     }
 
-    fn open(&self, closing: &[Arc<str>], spec: &spec::Listener, workers: usize) -> std::io::Result<Opened> {
-        let closing = closing.iter().filter_map(|id| self.bound.get(id));
-        let rivals: Vec<&Bound> = closing.filter(|bound| bound.is_rival(spec)).collect();
-        let bound = Bound::bind(spec, workers, &rivals)?;
-        let shares = (0..workers).map(|worker| bound.share(worker)).collect::<Result<_, _>>()?;
-        Ok(Opened { bound, shares, late: !rivals.is_empty() })
+    /// The bound ones of these listeners by transport and port.
+    fn by_endpoint(&self, listeners: &[Arc<str>]) -> HashMap<Endpoint, Vec<&Bound>> {
+        let mut found: HashMap<Endpoint, Vec<&Bound>> = HashMap::new();
+        for bound in listeners.iter().filter_map(|id| self.bound.get(id)) {
+            if let Some(endpoint) = bound.endpoint() {
+                found.entry(endpoint).or_default().push(bound);
+            }
+        }
+        found
     }
 
     /// Makes a prepared change: returns the orders for each worker, and complaints for the log.

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use qanat_plan::{Level, Protocol};
 
-use crate::error::{SessionError, Status};
+use crate::error::{SessionError, Source, Status};
 use crate::gateway::shared::Worker;
 use crate::log::{access, error};
 use crate::phase;
 use crate::session::Session;
+use crate::shortage;
 
 /// A session that is open. Dropping it ends the session and writes its record.
 pub struct Open {
@@ -43,7 +44,8 @@ impl Open {
         }
     }
 
-    /// Notes how the session ended, and says so in the error log.
+    /// Notes how the session ended, and says so in the error log. If it was for want of descriptors, memory or ports,
+    /// the worker pauses.
     pub fn end(mut self, outcome: Result<(), SessionError>) {
         self.conclude(outcome);
     }
@@ -53,6 +55,9 @@ impl Open {
         self.session.status = match outcome {
             Ok(()) => Status::Ok as u16,
             Err(why) => {
+                if let (Source::Shortage, Some(cause)) = (why.source, &why.cause) {
+                    shortage::pause(&self.worker, &why.message, cause);
+                }
                 match why.level {
                     // Nothing failed: somebody has had enough.
                     Some(level) if why.status == Status::Ok && why.cause.is_none() => {

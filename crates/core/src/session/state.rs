@@ -70,10 +70,10 @@ pub struct Facts {
 pub struct PrereadHello {
     /// `$ssl_preread_protocol`.
     pub protocol: &'static str,
-    /// `$ssl_preread_server_name`.
-    pub server_name: String,
+    /// `$ssl_preread_server_name`, as the client sent it.
+    pub server_name: Vec<u8>,
     /// `$ssl_preread_alpn_protocols`, joined by commas.
-    pub alpn: String,
+    pub alpn: Vec<u8>,
 }
 
 /// Addresses and extensions of an incoming PROXY header.

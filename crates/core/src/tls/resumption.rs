@@ -7,8 +7,8 @@ use rustls::server::{ProducesTickets, StoresServerSessions};
 
 use crate::clock;
 
-/// Ticket keys change at this pace, so no ticket is sure to be accepted for longer.
-const MAX_TICKET_LIFETIME_S: u32 = 6 * 60 * 60;
+/// The gateway's own ticket keys change at this pace, so no ticket is sure to be accepted for longer.
+pub(super) const OWN_KEYS_LIFETIME_S: u32 = 6 * 60 * 60;
 const STAMP: usize = size_of::<u64>();
 
 /// Where and for how long a session may be resumed.
@@ -42,6 +42,8 @@ impl Bounds {
 pub(super) struct BoundTickets {
     pub(super) bounds: Bounds,
     pub(super) shared: Arc<dyn ProducesTickets>,
+    /// For how long the key of a ticket is sure to be there.
+    pub(super) longest_s: u32,
 }
 
 impl ProducesTickets for BoundTickets {
@@ -50,7 +52,7 @@ impl ProducesTickets for BoundTickets {
     }
 
     fn lifetime(&self) -> u32 {
-        self.bounds.timeout_s.min(MAX_TICKET_LIFETIME_S)
+        self.bounds.timeout_s.min(self.longest_s)
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {

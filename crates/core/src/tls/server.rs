@@ -8,7 +8,8 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, server};
 
 use super::certificate::CertificateChoice;
-use super::resumption::{BoundSessions, BoundTickets, Bounds};
+use super::resumption::{BoundSessions, BoundTickets, Bounds, OWN_KEYS_LIFETIME_S};
+use super::tickets::{self, KeyedTickets};
 use super::{Certificates, TlsContext, suites};
 
 /// TLS settings of a virtual server, ready to accept.
@@ -65,7 +66,7 @@ fn configure(
         .with_cert_resolver(Arc::new(choice));
     config.ignore_client_order = tls.prefer_server_ciphers;
     config.alpn_protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    resume(&mut config, tls, certificates, context);
+    resume(&mut config, tls, certificates, context)?;
     Ok(config)
 }
 
@@ -75,7 +76,7 @@ fn resume(
     tls: &spec::ServerTls,
     certificates: &Certificates,
     context: &TlsContext,
-) {
+) -> Result<(), String> {
     let bounds = Bounds { identity: identity(certificates), timeout_s: tls.session_timeout_s };
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if tls.session_cache > 0 {
@@ -83,12 +84,18 @@ fn resume(
         config.session_storage = Arc::new(BoundSessions { bounds: bounds.clone(), shared });
     }
     if tls.session_tickets {
-        let shared = Arc::clone(&context.tickets);
-        config.ticketer = Arc::new(BoundTickets { bounds, shared }) as Arc<dyn server::ProducesTickets>;
+        let (shared, longest_s): (Arc<dyn server::ProducesTickets>, _) = if tls.session_ticket_keys.is_empty()
+        {
+            (Arc::clone(&context.tickets), OWN_KEYS_LIFETIME_S)
+        } else {
+            (Arc::new(KeyedTickets::new(&tls.session_ticket_keys)?), tickets::LIFETIME_S)
+        };
+        config.ticketer = Arc::new(BoundTickets { bounds, shared, longest_s });
     }
     let resumable = tls.session_tickets || tls.session_cache > 0;
     // One ticket is enough for the next connection; each costs time in every handshake.
     config.send_tls13_tickets = usize::from(resumable);
+    Ok(())
 }
 
 /// Digest of the leaf certificates.

@@ -46,6 +46,7 @@ fn server_settings() -> spec::ServerTls {
         alpn: Vec::new(),
         reject_handshake: false,
         session_tickets: true,
+        session_ticket_keys: Vec::new(),
         session_cache: 0,
         session_timeout_s: 300,
         handshake_timeout_ms: 60_000,

@@ -1,12 +1,9 @@
 //! One UDP session with a peer: its sockets, what it has counted, and when it is done.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use qanat_plan as spec;
-use tokio::io::unix::AsyncFd;
 
 use crate::clock::Instant;
 use crate::session::registry::Open;
@@ -24,10 +21,8 @@ pub(super) struct Association {
     /// How the client is answered.
     pub(super) reply: ReplyPath,
     /// The socket that is connected to the peer.
-    pub(super) peer: AsyncFd<Arc<UdpSocket>>,
+    pub(super) peer: UdpSocket,
     pub(super) picked: Picked,
-    /// Wakes the listener's task with the token of `peer`.
-    pub(super) waker: Waker,
     /// Once the listener is closed: a socket of its own towards the client.
     pub(super) own: Option<OwnSocket>,
     pub(super) rules: Rules,

@@ -10,13 +10,11 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
-use tokio::io::unix::AsyncFd;
 
-use crate::sys::datagram::{self, BATCH, SLOT};
+use crate::sys::datagram::{BATCH, SLOT};
 use crate::udp::relay::{End, tokens};
 use crate::udp::reply::ReplyPath;
 use crate::udp::{ARENA, Arena, UdpListener};
@@ -35,32 +33,41 @@ pub fn is_lingering(port: u16) -> bool {
 
 /// The socket of a session whose listener is closed.
 pub(super) struct OwnSocket {
-    socket: AsyncFd<Arc<UdpSocket>>,
-    waker: Waker,
-    port: u16,
+    socket: Arc<UdpSocket>,
+    /// Let go of after the socket.
+    _port: LingeringPort,
+}
+
+/// A port that a socket without a listener is bound to, counted while it exists.
+struct LingeringPort(u16);
+
+impl LingeringPort {
+    fn new(port: u16) -> Self {
+        *LINGERING.lock().entry(port).or_default() += 1;
+        Self(port)
+    }
 }
 
 impl OwnSocket {
     /// Binds to `local` beside the listener, which must allow it, and connects to `client`.
-    fn new(local: SocketAddr, client: SocketAddr, waker: Waker) -> io::Result<Self> {
+    fn new(local: SocketAddr, client: SocketAddr) -> io::Result<Self> {
+        let port = LingeringPort::new(local.port());
         let socket = Socket::new(Domain::for_address(local), Type::DGRAM.nonblocking(), None)?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.bind(&local.into())?;
         socket.connect(&client.into())?;
-        let socket = datagram::register(Arc::new(socket.into()))?;
-        *LINGERING.lock().entry(local.port()).or_default() += 1;
-        Ok(Self { socket, waker, port: local.port() })
+        Ok(Self { socket: Arc::new(socket.into()), _port: port })
     }
 }
 
-impl Drop for OwnSocket {
+impl Drop for LingeringPort {
     fn drop(&mut self) {
         let mut lingering = LINGERING.lock();
-        if let Some(count) = lingering.get_mut(&self.port) {
+        if let Some(count) = lingering.get_mut(&self.0) {
             *count -= 1;
             if *count == 0 {
-                lingering.remove(&self.port);
+                lingering.remove(&self.0);
             }
         }
     }
@@ -96,14 +103,13 @@ impl UdpListener {
 
     /// Gives a session that answers through the listener's socket one of its own.
     fn detach(&mut self, index: u32, listening: &Arc<UdpSocket>) -> io::Result<()> {
-        let waker = self.ready.waker(tokens(index).1);
         let Some(association) = self.table.get_mut(index) else { return Ok(()) };
         let shares = Arc::ptr_eq(&association.reply.socket, listening);
         let Some(client) = association.reply.to.filter(|_| shares) else { return Ok(()) };
-        let own = OwnSocket::new(association.local, client, waker)?;
-        let socket = Arc::clone(own.socket.get_ref());
+        let own = OwnSocket::new(association.local, client)?;
+        self.ready.add(&own.socket, tokens(index).1)?;
+        let socket = Arc::clone(&own.socket);
         association.reply = ReplyPath { socket, to: None, from: None };
-        own.waker.wake_by_ref();
         association.own = Some(own);
         Ok(())
     }
@@ -113,15 +119,13 @@ impl UdpListener {
         let Some(own) = self.table.get_mut(index).and_then(|association| association.own.as_ref()) else {
             return;
         };
-        let mut cx = Context::from_waker(&own.waker);
-        let Poll::Ready(Ok(mut guard)) = own.socket.poll_read_ready(&mut cx) else { return };
         // An error is that of a reply which the client did not take; what it sends later is another matter.
-        let received = arena.received.receive_connected(own.socket.get_ref().as_fd(), 0, BATCH, SLOT);
+        let received = arena.received.receive_connected(own.socket.as_fd(), 0, BATCH, SLOT);
+        let received_error = received.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
         let count = received.unwrap_or(0);
-        if count < BATCH {
-            guard.clear_ready();
+        if count == BATCH || received_error {
+            self.ready.again(tokens(index).1);
         }
-        own.waker.wake_by_ref();
         for slot in 0..count {
             self.forward(index, arena.received.datagram(slot));
         }

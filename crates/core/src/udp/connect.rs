@@ -15,6 +15,7 @@ use crate::log::error::{session_error, session_line};
 use crate::plan::Proxy;
 use crate::session::Session;
 use crate::session::state::Attempt;
+use crate::shortage;
 use crate::sys::datagram;
 use crate::upstream::{Picked, Tries};
 
@@ -26,7 +27,7 @@ pub(super) fn connect(
     session: &mut Session,
     proxy: &Proxy,
     first: &[u8],
-) -> Result<(Arc<UdpSocket>, Picked), SessionError> {
+) -> Result<(UdpSocket, Picked), SessionError> {
     session.action = "connecting to upstream";
     let upstream = target(session, proxy)?;
     if upstream.handler.is_some() {
@@ -62,6 +63,11 @@ pub(super) fn connect(
             }
             Err(cause) => cause,
         };
+        if shortage::is_shortage(&cause) || lacks_ports(&cause) {
+            let error =
+                SessionError::new(Status::BadGateway, Source::Shortage, Level::Error, "connect() failed");
+            return Err(error.because(cause));
+        }
         let error = SessionError::new(Status::BadGateway, Source::Peer, Level::Error, "connect() failed");
         session_error(session, &error.because(cause));
         mark_failed(session, &mut picked);
@@ -114,8 +120,13 @@ fn prefix(session: &Session, version: ProxyProtocol, first: &[u8]) -> Option<Vec
     Some(prefixed)
 }
 
+/// Datagrams: connecting finds no free port (`EAGAIN`), or `bind` to any port does not.
+fn lacks_ports(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EADDRINUSE))
+}
+
 /// A connected socket that has sent the first datagram.
-fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io::Result<Arc<UdpSocket>> {
+fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io::Result<UdpSocket> {
     let (domain, to) = match address {
         Address::Inet(to) => (Domain::for_address(*to), SockAddr::from(*to)),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
@@ -129,5 +140,5 @@ fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io
     }
     socket.connect(&to)?;
     socket.send(first)?;
-    Ok(Arc::new(socket.into()))
+    Ok(socket.into())
 }

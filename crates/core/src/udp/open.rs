@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Context;
 use std::time::Duration;
 
 use qanat_plan::Level;
@@ -15,12 +14,11 @@ use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::run::set_variables;
 use crate::session::template::Template;
-use crate::sys::datagram;
 use crate::udp::UdpListener;
 use crate::udp::association::{Association, Rules};
 use crate::udp::connect::connect;
 use crate::udp::receive::Arrival;
-use crate::udp::relay::{has_error, is_readable, tokens};
+use crate::udp::relay::tokens;
 use crate::udp::reply::{Outbox, ReplyPath};
 use crate::{access, mesh};
 
@@ -131,7 +129,7 @@ impl UdpListener {
         datagram: &[u8],
     ) {
         let session = &mut open.session;
-        let (socket, picked) = match connect(session, proxy, datagram) {
+        let (peer, picked) = match connect(session, proxy, datagram) {
             Ok(connected) => connected,
             Err(error) => return open.end(Err(error)),
         };
@@ -139,19 +137,12 @@ impl UdpListener {
         if let Some(attempt) = session.attempts.last_mut() {
             attempt.bytes_sent = datagram.len() as u64;
         }
-        let peer = match datagram::register(socket) {
-            Ok(peer) => peer,
-            Err(error) => {
-                let text = "epoll_ctl() failed";
-                let failed = SessionError::new(Status::Internal, Source::Gateway, Level::Alert, text);
-                return open.end(Err(failed.because(error)));
-            }
-        };
         let index = self.table.reserve();
-        let waker = self.ready.waker(tokens(index).0);
-        let mut cx = Context::from_waker(&waker);
-        if has_error(&peer, &mut cx) | is_readable(&peer, &mut cx) {
-            waker.wake_by_ref();
+        if let Err(error) = self.ready.add(&peer, tokens(index).0) {
+            self.table.release(index);
+            let text = "epoll_ctl() failed";
+            let failed = SessionError::new(Status::Internal, Source::Shortage, Level::Error, text);
+            return open.end(Err(failed.because(error)));
         }
         let association = Association {
             open,
@@ -160,7 +151,6 @@ impl UdpListener {
             reply,
             peer,
             picked,
-            waker,
             own: None,
             rules: Rules::new(&proxy.spec),
             requests: 1,
@@ -168,7 +158,7 @@ impl UdpListener {
             last: self.now,
             due: self.now,
         };
-        self.table.insert(index, Box::new(association));
+        self.table.insert(index, association);
         self.after_request(index);
     }
 }

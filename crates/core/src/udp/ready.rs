@@ -1,59 +1,50 @@
-//! Which sockets of a listener's sessions became readable: one task drives them all, each wakes it with its token.
+//! Which sockets of a listener's sessions have become readable: a set of their own inside the worker's event loop. To
+//! the event loop it is one descriptor; a session costs it neither memory nor a system call when it ends.
 
+use std::io;
 use std::mem;
-use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::os::fd::AsFd;
+use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
+use tokio::io::unix::AsyncFd;
 
-/// Tokens of sockets that woke up since they were last taken.
-#[derive(Default)]
-pub(super) struct ReadyQueue {
-    state: Mutex<State>,
+use crate::sys::epoll::{EVENTS, Epoll};
+
+/// Sockets by token.
+pub(super) struct ReadySet {
+    set: AsyncFd<Epoll>,
+    /// Tokens of sockets that may have more.
+    left: Vec<u32>,
 }
 
-#[derive(Default)]
-struct State {
-    tokens: Vec<u32>,
-    /// The task, unless it has been woken already.
-    task: Option<Waker>,
-}
-
-struct Token {
-    queue: Arc<ReadyQueue>,
-    token: u32,
-}
-
-impl ReadyQueue {
-    /// A waker that puts `token` into the queue.
-    pub(super) fn waker(self: &Arc<Self>, token: u32) -> Waker {
-        Arc::new(Token { queue: Arc::clone(self), token }).into()
+impl ReadySet {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { set: Epoll::register()?, left: Vec::new() })
     }
 
-    /// Names the task to wake, then takes the tokens into `taken`, which must be empty. Whatever comes later wakes
-    /// the task.
-    pub(super) fn take(&self, task: &Waker, taken: &mut Vec<u32>) {
-        let mut state = self.state.lock();
-        if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
-            state.task = Some(task.clone());
-        }
-        mem::swap(&mut state.tokens, taken);
-    }
-}
-
-impl Wake for Token {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+    /// Adds a socket. Closing it removes it.
+    pub(super) fn add(&self, socket: &impl AsFd, token: u32) -> io::Result<()> {
+        self.set.get_ref().add(socket, token)
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        let task = {
-            let mut state = self.queue.state.lock();
-            state.tokens.push(self.token);
-            state.task.take()
-        };
-        if let Some(task) = task {
-            task.wake();
+    /// Has `token` taken again: its socket may have more.
+    pub(super) fn again(&mut self, token: u32) {
+        self.left.push(token);
+    }
+
+    /// Takes tokens into `taken`, which must be empty. With none, the task of `cx` is woken when there are.
+    ///
+    /// A token may be that of a socket that is closed by now, or of another one that has its place.
+    pub(super) fn take(&mut self, cx: &mut Context<'_>, taken: &mut Vec<u32>) {
+        mem::swap(&mut self.left, taken);
+        while let Poll::Ready(Ok(mut guard)) = self.set.poll_read_ready(cx) {
+            let count = self.set.get_ref().take(taken).unwrap_or_default();
+            if count < EVENTS {
+                guard.clear_ready();
+            }
+            if count > 0 {
+                return;
+            }
         }
     }
 }

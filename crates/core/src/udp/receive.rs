@@ -44,7 +44,8 @@ impl UdpListener {
                 guard.clear_ready();
                 drop(guard);
                 self.complain_of_receiving(&error);
-                return false;
+                // Asked once more, the event loop knows whom to wake.
+                return true;
             }
         };
         self.want = (count * 2).min(BATCH);
@@ -78,7 +79,7 @@ impl UdpListener {
         let now = self.now;
         let Some(association) = self.table.get_mut(index) else { return };
         let datagram = datagram.get(..association.rules.limit).unwrap_or(datagram);
-        match association.peer.get_ref().send(datagram) {
+        match association.peer.send(datagram) {
             Ok(_) => association.count_request(datagram.len(), now),
             Err(error) if is_lost(&error) => association.count_request(0, now),
             Err(error) => return self.end(index, End::Broken("send() failed", error)),

@@ -2,13 +2,10 @@
 
 use std::io;
 use std::mem;
-use std::net::UdpSocket;
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use qanat_plan::Level;
-use tokio::io::unix::AsyncFd;
 
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::session_end;
@@ -52,7 +49,7 @@ impl UdpListener {
     /// Passes on what the peers sent. True if there may be more.
     pub(super) fn relay(&mut self, cx: &mut Context<'_>, arena: &mut Arena) -> bool {
         let mut tokens = mem::take(&mut self.tokens);
-        self.ready.take(cx.waker(), &mut tokens);
+        self.ready.take(cx, &mut tokens);
         let is_busy = !tokens.is_empty();
         for token in tokens.drain(..) {
             let index = token / 2;
@@ -62,7 +59,7 @@ impl UdpListener {
             }
             match self.relay_replies(index, &mut arena.outbox) {
                 Turn::Waits => {}
-                Turn::HasMore => self.wake(index),
+                Turn::HasMore => self.ready.again(token),
                 Turn::Ends(end) => self.end(index, end),
             }
         }
@@ -70,26 +67,12 @@ impl UdpListener {
         is_busy
     }
 
-    fn wake(&mut self, index: u32) {
-        if let Some(association) = self.table.get_mut(index) {
-            association.waker.wake_by_ref();
-        }
-    }
-
     fn relay_replies(&mut self, index: u32, outbox: &mut Outbox) -> Turn {
         let Some(association) = self.table.get_mut(index) else { return Turn::Waits };
-        let mut cx = Context::from_waker(&association.waker);
-        let mut guard = match association.peer.poll_read_ready(&mut cx) {
-            Poll::Ready(Ok(guard)) => Some(guard),
-            Poll::Ready(Err(error)) => return Turn::Ends(End::Broken("epoll_wait() failed", error)),
-            // Woken but not readable: an error, which tokio books as the write side being closed.
-            Poll::Pending => None,
-        };
-        let is_error = guard.is_none();
         let missing =
             association.missing_replies().map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX));
         let want = missing.clamp(1, REPLIES);
-        let socket = association.peer.get_ref().as_fd();
+        let socket = association.peer.as_fd();
         let mut sizes = [0; REPLIES];
         let mut count = 0;
         let result = outbox.relay(socket, &association.reply, want, association.rules.limit, |size| {
@@ -102,22 +85,13 @@ impl UdpListener {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Turn::HasMore,
             Err(error) => return Turn::Ends(End::Broken("recv() failed", error)),
         };
-        if let Some(guard) = guard.as_mut().filter(|_| is_drained) {
-            guard.clear_ready();
-        }
         for size in &sizes[..count] {
             association.count_reply(*size, self.now);
         }
         if association.is_done() {
             return Turn::Ends(End::Done);
         }
-        let mut cx = Context::from_waker(&association.waker);
-        if is_error {
-            // It was no error, or one that is gone: asks to be woken for the next one.
-            has_error(&association.peer, &mut cx);
-        }
-        let has_more = !is_drained || is_readable(&association.peer, &mut cx);
-        if has_more { Turn::HasMore } else { Turn::Waits }
+        if is_drained { Turn::Waits } else { Turn::HasMore }
     }
 
     /// Ends a session that was silent for `proxy_timeout`.
@@ -155,16 +129,4 @@ impl UdpListener {
         };
         association.open.end(outcome);
     }
-}
-
-/// Whether the peer's socket is readable. If not, `cx` is woken when it is.
-pub(super) fn is_readable(peer: &AsyncFd<Arc<UdpSocket>>, cx: &mut Context<'_>) -> bool {
-    peer.poll_read_ready(cx).is_ready()
-}
-
-/// Whether the peer's socket has had an error. If not, `cx` is woken when it has.
-///
-/// The socket is registered for reading alone, so that the write side is "ready" only when an error closes it.
-pub(super) fn has_error(peer: &AsyncFd<Arc<UdpSocket>>, cx: &mut Context<'_>) -> bool {
-    peer.poll_write_ready(cx).is_ready()
 }

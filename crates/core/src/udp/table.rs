@@ -67,13 +67,19 @@ impl Table {
         })
     }
 
+    /// Gives a reserved index back.
+    pub(super) fn release(&mut self, index: u32) {
+        self.free.push(index);
+    }
+
     /// Puts an association at its reserved index.
-    pub(super) fn insert(&mut self, index: u32, association: Box<Association>) {
+    pub(super) fn insert(&mut self, index: u32, mut association: Association) {
         let due = association.expires();
+        association.due = due;
         if let Some(slot) = self.slots.get_mut(index as usize) {
             self.keys.insert(association.key, index);
             self.deadlines.insert((due, index));
-            *slot = Some(Association { due, ..*association }.into());
+            *slot = Some(Box::new(association));
         }
     }
 

@@ -7,8 +7,11 @@
 )]
 
 mod changes;
+mod hasty_peers;
 mod phases;
 mod shortage;
+mod shortage_of_peers;
 mod sockets;
 mod support;
 mod tls;
+mod udp_listeners;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use qanat_plan as spec;
 
 use crate::support::{
-    Running, ask, connect, exact, fetch, free_address, listener, objects, read, server, site, tcp_id, text,
+    Running, ask, connect, exact, fetch, free_address, listener, objects, proxy_to, read, server, site,
+    tcp_id, text, upstream,
 };
 
 fn variable(name: &str) -> spec::Template {
@@ -182,45 +183,4 @@ fn what_preread_saw_reaches_the_peer() {
     accepted.write_all(b"answer").unwrap();
     drop(accepted);
     assert_eq!(read(client), "answer");
-}
-
-fn upstream(address: &str) -> spec::Upstream {
-    let peer = spec::Peer {
-        server: address.into(),
-        address: address.into(),
-        weight: 1,
-        max_conns: 0,
-        max_fails: 1,
-        fail_timeout_ms: 10_000,
-        backup: false,
-        down: false,
-    };
-    spec::Upstream {
-        name: address.into(),
-        handler: None,
-        balance: spec::Balance::RoundRobin {},
-        peers: vec![peer],
-        origin: "test.conf:3".into(),
-    }
-}
-
-fn proxy_to(name: &str) -> spec::Proxy {
-    spec::Proxy {
-        target: spec::ProxyTarget::Upstream { name: name.into() },
-        connect_timeout_ms: 10_000,
-        timeout_ms: 60_000,
-        buffer_size: 16384,
-        next_upstream: true,
-        next_upstream_tries: 0,
-        next_upstream_timeout_ms: 0,
-        protocol: spec::ProxyProtocol::Off,
-        half_close: false,
-        bind: None,
-        socket_keepalive: false,
-        upload_rate: None,
-        download_rate: None,
-        requests: 0,
-        responses: None,
-        tls: None,
-    }
 }

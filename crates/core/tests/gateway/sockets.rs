@@ -7,8 +7,8 @@ use qanat_core::error::ApplyError;
 use qanat_plan::{self as spec, Protocol};
 
 use crate::support::{
-    Running, connect, fetch, free_address, free_port, listener, objects, read, removals, server, site,
-    tcp_id, waiting_site,
+    DEADLINE, Running, connect, fetch, free_address, free_port, listener, objects, read, removals, server,
+    site, tcp_id, waiting_site,
 };
 
 fn is_in_use(result: &Result<(), ApplyError>, id: &str) -> bool {
@@ -123,6 +123,60 @@ fn a_wildcard_takes_the_place_of_a_specific_address_and_back() {
     assert_eq!(fetch(&specific), "specific");
     let other = TcpStream::connect(format!("127.0.0.2:{port}"));
     assert_eq!(other.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+/// In one change: specific addresses become wildcards and the other way round, on several ports and both transports.
+#[test]
+fn every_listener_takes_the_place_of_the_one_on_its_own_port() {
+    let running = Running::start(2);
+    let specific = |port: &dyn std::fmt::Display| format!("127.0.0.1:{port}");
+    let wildcard = |port: &dyn std::fmt::Display| format!("0.0.0.0:{port}");
+    let ports: Vec<u16> = {
+        let held: Vec<_> = (0..20).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+        held.iter().map(port).filter(|port| std::net::TcpListener::bind(wildcard(port)).is_ok()).collect()
+    };
+    let sites = |turned: bool| {
+        let mut all = spec::Objects::default();
+        for (place, port) in ports.iter().enumerate() {
+            let address = if (place % 2 == 0) == turned { wildcard(port) } else { specific(&port) };
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let mut site = site(&address, &address);
+                if protocol == Protocol::Udp {
+                    let id = format!("udp:{address}");
+                    site.listeners[0].default_server = format!("{id}/");
+                    site.servers = vec![server(&id, "", &address)];
+                    site.listeners[0].protocol = protocol;
+                    site.listeners[0].id = id;
+                }
+                all.listeners.append(&mut site.listeners);
+                all.servers.append(&mut site.servers);
+            }
+        }
+        all
+    };
+    let ids = |objects: &spec::Objects| spec::Removals {
+        listeners: objects.listeners.iter().map(|listener| listener.id.clone()).collect(),
+        servers: objects.servers.iter().map(|server| server.id.clone()).collect(),
+        ..spec::Removals::default()
+    };
+    running.put(sites(false));
+    for turned in [true, false] {
+        running.apply(&running.change(sites(turned), ids(&sites(!turned)))).unwrap();
+        for listener in &sites(turned).listeners {
+            let port = listener.address.rsplit(':').next().unwrap();
+            if listener.protocol == Protocol::Tcp {
+                assert_eq!(fetch(&specific(&port)), listener.address);
+                continue;
+            }
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.set_read_timeout(Some(DEADLINE)).unwrap();
+            client.send_to(b"?", specific(&port)).unwrap();
+            let mut answer = [0; 64];
+            let length = client.recv(&mut answer).unwrap();
+            assert_eq!(std::str::from_utf8(&answer[..length]), Ok(&*listener.address));
+        }
+    }
 }
 
 #[test]

@@ -233,3 +233,44 @@ pub(crate) fn read(mut stream: TcpStream) -> String {
     stream.shutdown(Shutdown::Both).ok();
     answer
 }
+
+pub(crate) fn upstream(address: &str) -> spec::Upstream {
+    let peer = spec::Peer {
+        server: address.into(),
+        address: address.into(),
+        weight: 1,
+        max_conns: 0,
+        max_fails: 1,
+        fail_timeout_ms: 10_000,
+        backup: false,
+        down: false,
+    };
+    spec::Upstream {
+        name: address.into(),
+        handler: None,
+        balance: spec::Balance::RoundRobin {},
+        peers: vec![peer],
+        origin: "test.conf:3".into(),
+    }
+}
+
+pub(crate) fn proxy_to(name: &str) -> spec::Proxy {
+    spec::Proxy {
+        target: spec::ProxyTarget::Upstream { name: name.into() },
+        connect_timeout_ms: 10_000,
+        timeout_ms: 60_000,
+        buffer_size: 16384,
+        next_upstream: true,
+        next_upstream_tries: 0,
+        next_upstream_timeout_ms: 0,
+        protocol: spec::ProxyProtocol::Off,
+        half_close: false,
+        bind: None,
+        socket_keepalive: false,
+        upload_rate: None,
+        download_rate: None,
+        requests: 0,
+        responses: None,
+        tls: None,
+    }
+}

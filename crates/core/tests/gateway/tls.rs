@@ -33,6 +33,7 @@ fn settings(certificate: Option<&str>) -> spec::ServerTls {
         alpn: Vec::new(),
         reject_handshake: certificate.is_none(),
         session_tickets: true,
+        session_ticket_keys: Vec::new(),
         session_cache: 0,
         session_timeout_s: 300,
         handshake_timeout_ms: 60_000,

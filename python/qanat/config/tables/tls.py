@@ -68,9 +68,9 @@ ROWS = (
         "ssl_session_ticket_key",
         STREAM_SERVER,
         (1, 1),
-        "File of a ticket key.",
+        "File of a ticket key, 48 or 80 bytes: the first is for new tickets, all are accepted. "
+        "Without one the gateway makes its own.",
         repeats=True,
-        planned=True,
     ),
     Row("ssl_session_timeout", STREAM_SERVER, (1, 1), "Time that a session can be resumed.", "5m"),
     flag("ssl_ntls", STREAM_SERVER, "Chinese double certificates: only `off` is possible."),

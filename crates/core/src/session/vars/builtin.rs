@@ -76,8 +76,8 @@ static TABLE: &[Builtin] = &[
     row("ssl_server_name", tls::server_name),
     row("ssl_alpn_protocol", tls::alpn_protocol),
     row("ssl_preread_protocol", |s, out| show(hello(s)?.protocol, out)),
-    row("ssl_preread_server_name", |s, out| show(&hello(s)?.server_name, out)),
-    row("ssl_preread_alpn_protocols", |s, out| show(&hello(s)?.alpn, out)),
+    row("ssl_preread_server_name", |s, out| hello_bytes(s, |hello| &hello.server_name, out)),
+    row("ssl_preread_alpn_protocols", |s, out| hello_bytes(s, |hello| &hello.alpn, out)),
     row("njtmesh_port", |s, out| show(original(s)?.port(), out)),
     row("njtmesh_ip", |s, out| show(original(s)?.ip(), out)),
     row("njtmesh_dest", |s, out| show(original(s)?, out)),
@@ -111,6 +111,12 @@ fn header(session: &Session) -> Option<&ProxyHeader> {
 
 fn hello(session: &Session) -> Option<&PrereadHello> {
     session.facts.as_ref()?.hello.as_ref()
+}
+
+/// What the client sent need not be text.
+fn hello_bytes(session: &Session, field: fn(&PrereadHello) -> &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.extend_from_slice(field(hello(session)?));
+    Some(())
 }
 
 fn original(session: &Session) -> Option<SocketAddr> {

@@ -72,3 +72,24 @@ async fn a_peer_without_session_reuse_begins_anew() {
         assert!(!info.unwrap().session_reused);
     }
 }
+
+#[tokio::test]
+async fn a_ticket_key_of_the_configuration_is_good_in_every_process() {
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let certificate = [ecdsa("a.test")];
+        let link = |keys: &[Vec<u8>]| {
+            let context = TlsContext::new().unwrap();
+            let mut settings = server_settings();
+            settings.session_ticket_keys = keys.to_vec();
+            link_server(&context, settings, &certificate)
+        };
+        let (old, new) = (vec![1; 48], vec![2; 80]);
+        let clients = TlsContext::new().unwrap();
+        let first = link(std::slice::from_ref(&old));
+        assert!(resumes(&clients, &first, &link(&[new.clone(), old]), protocol).await, "{protocol}");
+        let clients = TlsContext::new().unwrap();
+        assert!(!resumes(&clients, &first, &link(&[new]), protocol).await, "{protocol}: the key is gone");
+        let clients = TlsContext::new().unwrap();
+        assert!(!resumes(&clients, &first, &link(&[]), protocol).await, "{protocol}: keys of its own");
+    }
+}

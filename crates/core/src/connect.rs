@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use crate::address::Address;
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::{session_error, session_line};
-use crate::phase::call::Choice;
 use crate::plan::{Proxy, Target};
 use crate::session::Session;
 use crate::session::state::Attempt;
@@ -43,7 +42,7 @@ pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked
         };
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let deadline = Duration::from_millis(proxy.spec.connect_timeout_ms);
-        let outcome = timeout(deadline, attempt(session, proxy, &picked, None)).await;
+        let outcome = timeout(deadline, attempt(session, proxy, &picked)).await;
         match outcome.unwrap_or_else(|_elapsed| Err(timed_out())) {
             Ok(stream) => {
                 picked.connected();
@@ -130,13 +129,8 @@ impl Retries {
     }
 }
 
-/// One attempt. What `choice` says goes before what the configuration says.
-async fn attempt(
-    session: &mut Session,
-    proxy: &Proxy,
-    picked: &Picked,
-    choice: Option<&Choice>,
-) -> Result<Stream, SessionError> {
+/// One attempt. What a handler wants goes before what the configuration says.
+async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<Stream, SessionError> {
     let (mut socket, reset) = open(session, proxy, &picked.address).await?;
     if reset && proxy.spec.protocol == ProxyProtocol::Off && proxy.tls.is_none() {
         return Ok(Stream::Reset(Reset(socket)));
@@ -146,13 +140,14 @@ async fn attempt(
         let sent = socket.write_all(&header).await;
         sent.map_err(|error| peer_error("sending the PROXY header failed").because(error))?;
     }
-    let wants_tls = choice.and_then(|choice| choice.tls);
+    let wants_tls = session.choice().and_then(|choice| choice.tls);
     let Some((tls, name)) = proxy.tls.as_ref().filter(|_| wants_tls != Some(false)) else {
         return if wants_tls == Some(true) { Err(no_tls()) } else { Ok(Stream::Plain(socket)) };
     };
     session.action = "SSL handshaking to upstream";
-    let name = match (choice.and_then(|choice| choice.name.as_deref()), name) {
-        (Some(name), _) => name.to_owned(),
+    let chosen = session.choice().and_then(|choice| choice.name.as_deref().map(str::to_owned));
+    let name = match (chosen, name) {
+        (Some(name), _) => name,
         (None, Some(template)) => template.text(session),
         (None, None) => target_name(session, proxy),
     };

@@ -8,13 +8,14 @@ pub mod call;
 mod drive;
 pub mod input;
 pub mod mailbox;
+mod stages;
 
 use std::sync::Arc;
 
 use qanat_plan as spec;
 
 pub use self::call::Call;
-pub(crate) use self::drive::{access, balance, log, log_unattended, preread};
+pub(crate) use self::stages::{access, balance, log, log_unattended, preread};
 
 /// What runs the handlers.
 pub trait Hooks: Send + Sync {

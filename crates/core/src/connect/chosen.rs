@@ -35,10 +35,11 @@ pub(super) async fn any(
             None => upstream.pick(session, &mut known),
         };
         let Some(mut picked) = picked else { return Err(no_live_upstreams(session, upstream)) };
+        session.facts_mut().choice.clone_from(&choice);
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let allowed = choice.as_ref().and_then(|choice| choice.connect_timeout);
         let allowed = allowed.unwrap_or_else(|| Duration::from_millis(proxy.spec.connect_timeout_ms));
-        let outcome = timeout(allowed, attempt(session, proxy, &picked, choice.as_deref())).await;
+        let outcome = timeout(allowed, attempt(session, proxy, &picked)).await;
         match outcome.unwrap_or_else(|_elapsed| Err(timed_out())) {
             Ok(stream) => {
                 picked.connected();

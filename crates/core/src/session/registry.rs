@@ -20,8 +20,6 @@ pub struct Open {
     descriptors: u64,
     /// The count of the server that it has settled on.
     server: Option<Arc<AtomicU64>>,
-    /// The log handlers have been called.
-    pub(crate) is_logged: bool,
 }
 
 impl Open {
@@ -30,7 +28,7 @@ impl Open {
         worker.take(descriptors);
         worker.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         worker.shared.counters.open.fetch_add(1, Ordering::Relaxed);
-        let open = Self { session, worker, descriptors, server: None, is_logged: false };
+        let open = Self { session, worker, descriptors, server: None };
         open.note_connected();
         open
     }
@@ -98,7 +96,7 @@ impl Drop for Open {
         if let Some(server) = &self.server {
             server.fetch_sub(1, Ordering::Relaxed);
         }
-        if !self.is_logged && session.server.handlers.is_some() {
+        if !session.is_logged && session.server.handlers.is_some() {
             phase::log_unattended(session);
         }
         self.worker.give_back(self.descriptors);

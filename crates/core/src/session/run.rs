@@ -14,7 +14,7 @@ pub async fn run(mut open: Open, socket: Socket) {
     let outcome = serve(&mut open, socket).await;
     open.conclude(outcome);
     if open.session.server.handlers.is_some() {
-        open.is_logged = true;
+        open.session.is_logged = true;
         Box::pin(phase::log(&mut open.session)).await;
     }
 }
@@ -30,7 +30,7 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
     mesh::select_server(session);
     access::check(session)?;
     if session.server.handlers.is_some() {
-        socket = Box::pin(phase::access(session, socket)).await?;
+        Box::pin(phase::access(session, &mut socket)).await?;
     }
     let mut client = if session.listener.spec.tls {
         Box::pin(handshake(session, socket)).await?

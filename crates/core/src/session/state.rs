@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::address::Address;
 use crate::clock::{self, Instant};
 use crate::log::error::ErrorLogs;
-use crate::phase::call::Balanced;
+use crate::phase::call::{Balanced, Choice};
 use crate::plan::{Listener, Plan, Server};
 use crate::session::vars::Values;
 use crate::tls::TlsInfo;
@@ -36,6 +36,8 @@ pub struct Session {
     pub action: &'static str,
     /// Status, once ended.
     pub status: u16,
+    /// The log handlers have been called.
+    pub(crate) is_logged: bool,
     /// Payload bytes from the client.
     pub bytes_received: u64,
     /// Payload bytes to the client.
@@ -59,6 +61,8 @@ pub struct Facts {
     pub hello: Option<PrereadHello>,
     /// What the incoming PROXY header said.
     pub proxy_header: Option<ProxyHeader>,
+    /// What a handler wants of the peer of the present attempt.
+    pub choice: Option<Arc<Choice>>,
     /// The peer that a handler chose already.
     pub balanced: Option<Box<Balanced>>,
     /// What handlers keep from one phase to the next.
@@ -135,6 +139,7 @@ impl Session {
             started: clock::now(),
             action: "initializing session",
             status: 0,
+            is_logged: false,
             bytes_received: 0,
             bytes_sent: 0,
             attempts: SmallVec::new(),
@@ -164,6 +169,7 @@ impl Session {
             started: self.started,
             action: self.action,
             status: self.status,
+            is_logged: self.is_logged,
             bytes_received: 0,
             bytes_sent: 0,
             attempts: SmallVec::new(),
@@ -185,6 +191,11 @@ impl Session {
     /// The TLS session with the client, if there is one.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.facts.as_ref()?.tls.as_ref()
+    }
+
+    /// What a handler wants of the peer of the present attempt.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.facts.as_ref()?.choice.as_deref()
     }
 
     /// Where lines about this session go.

@@ -151,6 +151,16 @@ def test_a_failed_start_is_seen_by_who_started_it(site: Gateway) -> None:
     assert not (site.prefix / "logs/nginx.pid").exists()
 
 
+def test_a_second_start_says_what_the_first_one_has(site: Gateway) -> None:
+    assert nginx(site)[0] == 0
+    status, _, errors = nginx(site)
+    where = f"127.0.0.1:{site.port('front')}"
+    assert status == 1
+    assert f"nginx: [emerg] bind() to {where} failed (98: Address already in use)" in errors
+    assert "is in use by another gateway" in errors
+    assert nginx(site, "-s", "stop")[0] == 0
+
+
 def test_a_start_log_of_its_own(site: Gateway) -> None:
     site.write(WRONG, main=MAIN)
     assert nginx(site, "-e", "logs/start.log")[0] == 1

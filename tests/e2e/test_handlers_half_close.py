@@ -44,9 +44,7 @@ def test_a_silent_client_that_ends_has_left(running: tuple[Gateway, bool], phase
 
 
 @pytest.mark.parametrize("phase", ["access", "preread"])
-def test_bytes_before_the_end_are_still_relayed(
-    running: tuple[Gateway, bool], phase: str
-) -> None:
+def test_bytes_before_the_end_are_still_relayed(running: tuple[Gateway, bool], phase: str) -> None:
     gateway, half_close = running
     with connect(gateway.port(phase)) as client:
         client.sendall(b"request")

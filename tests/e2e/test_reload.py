@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.harness.certificates import name_of
 from tests.harness.clients import ask, ask_udp, connect, connect_tls, read_all, read_exactly
+from tests.harness.gateway import MAIN
 from tests.harness.servers import echo, serve, tagged
 from tests.harness.stream_srv import SUCCESS, add, dynamic_servers
 from tests.harness.waiting import until
@@ -221,3 +222,23 @@ def test_no_connection_is_lost_by_reloads(gateway: Gateway) -> None:
         client.join()
     assert not failures
     assert set(answers) == {b"before", b"after"}
+
+
+def test_a_new_pid_file_takes_the_place_of_the_old_one(gateway: Gateway) -> None:
+    gateway.write(BEFORE, peer=9)
+    gateway.start()
+    assert gateway.process is not None
+    old, new = gateway.prefix / "logs/qanat.pid", gateway.prefix / "logs/other.pid"
+    number = f"{gateway.process.pid}\n"
+    moved = MAIN.replace("qanat.pid", "other.pid")
+
+    gateway.expected_alarms.append("retrun")
+    gateway.write(BEFORE.replace("return", "retrun"), moved, peer=9)
+    reload(gateway)
+    assert (old.read_text(), new.exists()) == (number, False)
+
+    gateway.write(BEFORE, moved, peer=9)
+    reload(gateway)
+    assert (old.exists(), new.read_text()) == (False, number)
+    gateway.stop()
+    assert not new.exists()

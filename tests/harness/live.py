@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.harness.engine import MemoryEngine
 
+from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.compiler.compile import Compiled, compile_config
 from qanat.config.parse import parse_file
 from qanat.config.paths import Paths
@@ -43,12 +44,13 @@ async def live_gateway(
     directory: Path,
     text: str = STREAM,
     engine: MemoryEngine | None = None,
+    resolve: Resolve = resolve_host,
 ) -> AsyncIterator[tuple[LiveGateway, MemoryEngine]]:
     """Load a configuration and the state directory below it; release the store at the end."""
     paths = Paths.of(directory / "nginx.conf")
     engine = engine or MemoryEngine()
     store = await SqliteStore.open(directory / "state", "node-1")
-    gateway = LiveGateway(engine, store, FileAccess(paths))
+    gateway = LiveGateway(engine, store, FileAccess(paths), resolve)
     try:
         await gateway.load(compile_text(directory, text))
         yield gateway, engine

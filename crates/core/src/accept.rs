@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use qanat_plan::Level;
@@ -12,7 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::address::Address;
 use crate::error::describe;
 use crate::gateway::shared::Worker;
-use crate::plan::{Content, Listener, Plan};
+use crate::plan::{Listener, Plan};
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::run;
@@ -77,7 +76,7 @@ fn start(worker: &Arc<Worker>, id: &Arc<str>, socket: Socket, client: Address) {
     let plan = worker.shared.plan.load_full();
     // A listener that was removed a moment ago: the connection is closed, as the rest of its queue is.
     let Some(listener) = plan.listeners.get(id).map(Arc::clone) else { return };
-    let descriptors = cost(&listener);
+    let descriptors = listener.session_cost();
     let (local, listener) = arrive(&plan, listener, &socket);
     let mut session = Session::begin(worker.shared.next_session(), plan, listener, client);
     session.local = local;
@@ -96,30 +95,21 @@ fn arrive(plan: &Plan, listener: Arc<Listener>, socket: &Socket) -> (Option<Addr
     (Some(local), listener)
 }
 
-/// Descriptors that a session takes: its own, and its peer's if it will be relayed.
-fn cost(listener: &Listener) -> u64 {
-    1 + u64::from(matches!(listener.default_server.content, Content::Proxy(_)))
-}
-
 /// Returns when `worker_connections` admits one more session.
 async fn wait_for_room(worker: &Worker, id: &str) {
     let mut told = false;
     loop {
         let freed = worker.room.notified();
-        let limit = {
+        {
             let plan = worker.shared.plan.load();
             let Some(listener) = plan.listeners.get(id) else { return };
-            let limit = u64::from(plan.settings.worker_connections);
-            if worker.connections.load(Ordering::Relaxed) + cost(listener) <= limit.max(cost(listener)) {
+            if worker.has_room(&plan.settings, listener.session_cost()) {
                 return;
             }
-            limit
-        };
-        if !told {
-            told = true;
-            worker.shared.counters.paused.fetch_add(1, Ordering::Relaxed);
-            let line = format!("{limit} worker_connections are not enough");
-            worker.shared.plan.load().settings.error_log.write(Level::Alert, &line);
+            if !told {
+                told = true;
+                worker.complain_of_room(&plan.settings);
+            }
         }
         freed.await;
     }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::error::{SessionError, Source, Status};
-use crate::log::error::{session_error, session_line};
+use crate::log::error::{session_error, session_event, session_line};
 use crate::plan::{Proxy, Target};
 use crate::session::Session;
 use crate::session::state::Attempt;
@@ -139,6 +139,9 @@ async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Resul
         let header = proxy_header(session, proxy.spec.protocol);
         let sent = socket.write_all(&header).await;
         sent.map_err(|error| peer_error("sending the PROXY header failed").because(error))?;
+        if let Some(attempt) = session.attempts.last_mut() {
+            attempt.bytes_sent = header.len() as u64;
+        }
     }
     let wants_tls = session.choice().and_then(|choice| choice.tls);
     let Some((tls, name)) = proxy.tls.as_ref().filter(|_| wants_tls != Some(false)) else {
@@ -313,9 +316,11 @@ fn note_connected(session: &mut Session, stream: &Stream) {
         attempt.connected = Some(attempt.started.elapsed());
     }
     if session.error_log().admits(Level::Info) {
-        let local = local_address(stream.socket()).map_or_else(String::new, |local| local.to_string());
+        // nginx writes a unix socket without a path as it does any other.
+        let local =
+            local_address(stream.socket()).map_or_else(|| "unix:".to_owned(), |local| local.to_string());
         let peer = session.attempts.last().map_or("", |attempt| &attempt.peer);
-        session_line(session, Level::Info, &format!("proxy {local} connected to {peer}"));
+        session_event(session, Level::Info, &format!("proxy {local} connected to {peer}"));
     }
 }
 

@@ -1,21 +1,18 @@
 //! Content that the gateway makes itself: `return`, and nothing.
 
+use std::future::poll_fn;
 use std::io;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::error::{SessionError, Source, Status};
-use crate::relay::linger;
+use crate::relay::linger::{self, PATIENCE};
 use crate::session::Session;
 use crate::session::template::Template;
-use crate::stream::Stream;
+use crate::stream::{Stream, poll_write_some};
 
 use qanat_plan::Level;
-
-/// How long a client may take to make room for more of a text, as nginx has it.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends the text of `return`, and closes so that the client gets all of it.
 ///
@@ -27,7 +24,7 @@ pub async fn send(session: &mut Session, mut client: Stream, text: &Template) ->
     text.render(session, &mut bytes);
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
-        let written = match timeout(SEND_TIMEOUT, client.write(rest)).await {
+        let written = match timeout(PATIENCE, poll_fn(|cx| poll_write_some(cx, &mut client, rest))).await {
             Ok(written) => written.map_err(|error| lost("client does not take the text", error))?,
             Err(_elapsed) => {
                 return Err(lost("connection timed out", io::Error::from_raw_os_error(libc::ETIMEDOUT)));
@@ -37,7 +34,7 @@ pub async fn send(session: &mut Session, mut client: Stream, text: &Template) ->
         session.bytes_sent += written as u64;
     }
     // A failure to flush shows when closing, and there is nothing more to send.
-    let _flushed = timeout(SEND_TIMEOUT, client.flush()).await;
+    let _flushed = timeout(PATIENCE, client.flush()).await;
     linger::drain(&mut client).await;
     Ok(())
 }

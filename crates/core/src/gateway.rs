@@ -27,7 +27,8 @@ use crate::plan::link::{Context, link};
 use crate::snapshot;
 use crate::tls::TlsContext;
 
-/// How long a worker may take to follow orders, or to end.
+/// How long a worker may take to follow orders, or to end. nginx has no directive for it, since nobody waits for its
+/// workers: a guard against a worker that is stuck, far above what a change takes.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running data plane.

@@ -78,6 +78,14 @@ pub struct Listener {
     pub children: HashMap<Address, Arc<str>>,
 }
 
+impl Listener {
+    /// Connections that a session counts for against `worker_connections`, as nginx has it: one for the client, though
+    /// that of a UDP session has no descriptor of its own, and one for the peer if it is relayed.
+    pub fn session_cost(&self) -> u64 {
+        1 + u64::from(matches!(self.default_server.content, Content::Proxy(_)))
+    }
+}
+
 /// A virtual server.
 pub struct Server {
     /// Its description.

@@ -107,6 +107,21 @@ impl AsyncWrite for Reset {
     }
 }
 
+/// Writes some of `bytes`, which must not be empty, and returns how many.
+///
+/// # Errors
+/// The stream's, and [`io::ErrorKind::WriteZero`] if it takes nothing without saying why: to try again would have no end.
+pub fn poll_write_some(
+    cx: &mut Context<'_>,
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(to).poll_write(cx, bytes)) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        written => Poll::Ready(written),
+    }
+}
+
 /// Calls the method of the variant at hand.
 macro_rules! delegate {
     ($enum:ident, $($variant:ident)+) => {
@@ -134,3 +149,20 @@ macro_rules! delegate {
 
 delegate!(Socket, Tcp Unix);
 delegate!(Stream, Plain Client Peer Reset);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::ErrorKind;
+
+    use super::poll_write_some;
+
+    #[tokio::test]
+    async fn a_stream_that_takes_nothing_fails() {
+        let mut memory = [0; 3];
+        let mut narrow = std::io::Cursor::new(&mut memory[..]);
+        let mut write = async |bytes: &[u8]| poll_fn(|cx| poll_write_some(cx, &mut narrow, bytes)).await;
+        assert_eq!(write(b"four").await.unwrap(), 3);
+        assert_eq!(write(b"r").await.unwrap_err().kind(), ErrorKind::WriteZero);
+    }
+}

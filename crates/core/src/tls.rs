@@ -7,11 +7,14 @@ mod accept;
 mod certificate;
 mod context;
 mod info;
+mod leaf;
 mod peer;
+mod refusal;
 mod resumption;
 mod server;
 mod suites;
 mod tickets;
+mod verifier;
 mod verify;
 
 pub use accept::accept;

@@ -8,6 +8,7 @@
 
 mod association;
 mod close;
+mod complaint;
 mod connect;
 mod open;
 mod ready;
@@ -35,6 +36,7 @@ use crate::clock::{Instant, now};
 use crate::error::describe;
 use crate::gateway::shared::Worker;
 use crate::sys::datagram::{self, Batch};
+use crate::udp::complaint::Complaint;
 use crate::udp::ready::ReadySet;
 use crate::udp::reply::{OriginalSockets, Outbox};
 use crate::udp::table::Table;
@@ -62,8 +64,12 @@ struct UdpListener {
     alarm: Pin<Box<Sleep>>,
     /// What `alarm` is set to; none while it is not set.
     alarm_at: Option<Instant>,
-    /// When it was last said that connections are not enough.
-    complained: Option<Instant>,
+    /// While it runs, nothing is received: receiving has failed.
+    retry: Option<Pin<Box<Sleep>>>,
+    /// That connections are not enough.
+    full: Complaint,
+    /// That receiving fails.
+    deaf: Complaint,
 }
 
 /// Memory that all UDP listeners of a thread use in turn.
@@ -135,7 +141,9 @@ impl UdpListener {
             now,
             alarm: Box::pin(sleep_until(now)),
             alarm_at: None,
-            complained: None,
+            retry: None,
+            full: Complaint::default(),
+            deaf: Complaint::default(),
         })
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod balance_fixtures;
+mod specs;
 
 use balance_fixtures::{link, peer};
 use qanat_core::clock;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod balance_fixtures;
+mod specs;
 
 use std::time::Duration;
 
@@ -157,13 +158,6 @@ fn peers_that_stay_keep_their_state() {
 #[test]
 fn a_bad_address_is_refused() {
     let bad = Peer { address: "db:5432".to_owned(), ..peer(1, 1) };
-    let spec = qanat_plan::Upstream {
-        name: "u".to_owned(),
-        handler: None,
-        balance: Balance::RoundRobin {},
-        peers: vec![bad],
-        origin: String::new(),
-    };
-    let error = Upstream::link(&spec, None).err().unwrap();
+    let error = Upstream::link(&specs::upstream("u", vec![bad]), None).err().unwrap();
     assert_eq!(error.message, "invalid address \"db:5432\"");
 }

@@ -1,6 +1,7 @@
 //! Lines of access and error logs, to the byte.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod specs;
 mod variables_fixtures;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The writer of logs: order, sharing, reopening, and a disk that does not keep up.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod specs;
 mod variables_fixtures;
 
 use std::fs::{self, OpenOptions};

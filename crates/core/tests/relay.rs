@@ -1,6 +1,8 @@
 //! A relay over real sockets: whatever the sizes, speeds and closes, every byte arrives once and in order.
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod specs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,76 +22,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 fn proxy(half_close: bool, timeout_ms: u64) -> spec::Proxy {
-    spec::Proxy {
-        target: spec::ProxyTarget::Variable { value: vec![spec::Part::Text("127.0.0.1:1".into())] },
-        connect_timeout_ms: 1000,
-        timeout_ms,
-        buffer_size: 16384,
-        next_upstream: true,
-        next_upstream_tries: 0,
-        next_upstream_timeout_ms: 0,
-        protocol: spec::ProxyProtocol::Off,
-        half_close,
-        bind: None,
-        socket_keepalive: false,
-        upload_rate: None,
-        download_rate: None,
-        requests: 0,
-        responses: None,
-        tls: None,
-    }
+    let value = vec![spec::Part::Text("127.0.0.1:1".into())];
+    let target = spec::ProxyTarget::Variable { value };
+    spec::Proxy { target, half_close, timeout_ms, ..specs::proxy("") }
 }
 
 fn plan(proxy: spec::Proxy) -> Arc<Plan> {
-    let server = spec::Server {
-        id: "s".into(),
-        listeners: vec!["l".into()],
-        name: String::new(),
-        names: vec![],
-        error_log: None,
-        access: vec![],
-        set: vec![],
-        preread: spec::Preread { tls: false, buffer_size: 16384, timeout_ms: 1000 },
-        handlers: spec::Handlers::default(),
-        proxy_protocol_timeout_ms: 1000,
-        tcp_nodelay: true,
-        tls: None,
-        content: spec::Content::Proxy { proxy: Box::new(proxy) },
-        access_log: vec![],
-        origin: "test:1".into(),
-    };
-    let socket = spec::SocketOptions {
-        backlog: 511,
-        rcvbuf: None,
-        sndbuf: None,
-        keepalive: None,
-        ipv6only: true,
-        fastopen: None,
-        reuseport: false,
-        deferred: false,
-    };
-    let listener = spec::Listener {
-        id: "l".into(),
-        protocol: spec::Protocol::Tcp,
-        address: "127.0.0.1:1".into(),
-        parent: None,
-        default_server: "s".into(),
-        tls: false,
-        proxy_protocol: false,
-        mesh: false,
-        socket,
-        origin: "test:1".into(),
-    };
+    let listener = specs::listener(spec::Protocol::Tcp, "127.0.0.1:1");
+    let server = specs::server(&listener.id, specs::proxied(proxy));
     let put = spec::Objects { listeners: vec![listener], servers: vec![server], ..Default::default() };
-    let change = spec::ChangeSet {
-        schema: spec::SCHEMA,
-        revision: 1,
-        settings: None,
-        put,
-        remove: spec::Removals::default(),
-    };
     let (logs, tls) = (LogWriter::start().unwrap(), TlsContext::new().unwrap());
-    Arc::new(link(&Plan::default(), &change, &Context { logs: &logs, tls: &tls }).unwrap())
+    let context = Context { logs: &logs, tls: &tls };
+    Arc::new(link(&Plan::default(), &specs::change_set(put), &context).unwrap())
 }
 
 /// Two ends of a TCP connection on loopback.
@@ -110,7 +54,7 @@ async fn stage(proxy: spec::Proxy, early: &[u8]) -> Stage {
     let plan = plan(proxy);
     let (client, accepted) = pair().await;
     let (connected, server) = pair().await;
-    let listener = Arc::clone(plan.listeners.get("l").unwrap());
+    let listener = Arc::clone(plan.listeners.values().next().unwrap());
     let mut session = Session::begin(1, plan, listener, Address::Inet(client.local_addr().unwrap()));
     session.attempts.push(Attempt::begin("peer".into()));
     let early = early.to_vec();

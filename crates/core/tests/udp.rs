@@ -6,10 +6,14 @@
     reason = "a test that cannot go on fails, in its fixture, too"
 )]
 
+mod specs;
 mod udp_fixture;
+
+use std::net::UdpSocket as StdSocket;
 
 use proptest::prelude::*;
 use qanat_plan as spec;
+use tokio::net::UdpSocket;
 use udp_fixture::{ask, bind, client_of, echo, proxying, receive, returning, text, variable};
 
 #[tokio::test]
@@ -144,4 +148,24 @@ fn datagram(client: usize, round: usize, size: usize) -> Vec<u8> {
     let mut bytes = format!("{client}/{round}/").into_bytes();
     bytes.resize(size.max(bytes.len()), b'.');
     bytes
+}
+
+/// The system tells that nobody takes what a socket sends at the socket's next use: it fails to receive then.
+#[tokio::test]
+async fn a_failure_to_receive_holds_no_datagram_back() {
+    let mut listening = None;
+    let gateway = returning("127.0.0.1:0", vec![text("here")], |change| {
+        listening = change.socket.try_clone().ok();
+    });
+    let listening = listening.unwrap();
+    // A client that has another peer. The listener's task does not run before the end of all this.
+    let client = StdSocket::bind("127.0.0.1:0").unwrap();
+    client.connect("127.0.0.1:9").unwrap();
+    listening.connect(client.local_addr().unwrap()).unwrap();
+    listening.send(b"refused").unwrap();
+    client.connect(gateway.address).unwrap();
+    client.send(b"waits").unwrap();
+    client.set_nonblocking(true).unwrap();
+    let client = UdpSocket::from_std(client).unwrap();
+    assert_eq!(receive(&client).await.0, b"here");
 }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails, in its fixture, too"
 )]
 
+mod specs;
 mod udp_fixture;
 
 use std::net::SocketAddr;
@@ -196,6 +197,13 @@ async fn proxy_bind_chooses_the_source_address() {
     });
     gateway.client().await.send(b"x").await.unwrap();
     assert_eq!(receive(&peer).await.1.ip().to_string(), "127.0.0.9");
+}
+
+#[tokio::test]
+async fn one_session_fits_whatever_worker_connections_says() {
+    let address = echo("127.0.0.1:0").await;
+    let gateway = proxying("127.0.0.1:0", &[address], |change| change.settings().worker_connections = 1);
+    assert_eq!(ask(&gateway.client().await, b"alone").await, b"alone");
 }
 
 #[tokio::test]

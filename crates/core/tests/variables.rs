@@ -1,6 +1,7 @@
 //! Every built-in variable, where it has a value and where it has none.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod specs;
 mod variables_fixtures;
 
 use std::collections::BTreeSet;

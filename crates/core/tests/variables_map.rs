@@ -1,6 +1,7 @@
 //! `map`: which entry decides, what captures become, how often it is evaluated.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod specs;
 mod variables_fixtures;
 
 use std::sync::Arc;

@@ -90,6 +90,8 @@ pub struct ProxyTls {
     pub server_name: bool,
     /// `proxy_ssl_verify`.
     pub verify: bool,
+    /// `proxy_ssl_verify_depth`: authorities between the peer's certificate and a trusted one, at most.
+    pub verify_depth: u32,
     /// `proxy_ssl_trusted_certificate` as DER certificates.
     #[serde(with = "crate::tls::blobs")]
     pub trusted: Vec<Vec<u8>>,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,12 +42,17 @@ START = """SwaggerUIBundle({{
 """
 
 
-def assets_directory() -> Path:
-    """Find the page's scripts and styles, which an installed package brings along."""
+@cache
+def assets() -> dict[str, bytes]:
+    """Read the page's scripts and styles, which an installed package brings along, by their names.
+
+    They are kept: a gateway that has given up its rights may be unable to read them later.
+    """
     spec = find_spec("fastapi_offline")
     if spec is None or spec.origin is None:
         raise RuntimeError("the package fastapi-offline is not installed")
-    return Path(spec.origin).parent / "static"
+    directory = Path(spec.origin).parent / "static"
+    return {name: (directory / name).read_bytes() for name in ASSETS}
 
 
 def public_paths(location: str) -> frozenset[str]:

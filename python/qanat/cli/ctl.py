@@ -122,7 +122,7 @@ def show_command(
 
 
 @app.command("add")
-def add_command(
+def add_command(  # noqa: PLR0913, PLR0917 - one for each option
     context: typer.Context,
     address: ListenAddress,
     name: ServerName,
@@ -137,6 +137,7 @@ def add_command(
         str,
         typer.Option("--listen-option", metavar="WORD", help="For a new address: ssl, mesh, …."),
     ] = "",
+    as_json: Json = False,
 ) -> None:
     """Add a virtual server; it serves when the command returns.
 
@@ -153,17 +154,25 @@ def add_command(
         client.add(address, name, _body(body, body_file), listen_option)
     except ControlError as error:
         raise _failed(error) from error
+    if as_json:
+        _print_json({"added": {"address": address, "name": name}})
+        return
     typer.echo(f"added {name} on {address}")
 
 
 @app.command("remove")
-def remove_command(context: typer.Context, address: ListenAddress, name: ServerName) -> None:
+def remove_command(
+    context: typer.Context, address: ListenAddress, name: ServerName, as_json: Json = False
+) -> None:
     """Remove a virtual server that was added live; its sessions go on."""
     client: Client = context.obj
     try:
         client.remove(address, name)
     except ControlError as error:
         raise _failed(error) from error
+    if as_json:
+        _print_json({"removed": {"address": address, "name": name}})
+        return
     typer.echo(f"removed {name} from {address}")
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qanat.cli.check import problem_of
 from qanat.cli.configuration import Source, load_configuration, make_log_directories
 from qanat.cli.control_api import ControlApi, ControlBindError, release
+from qanat.cli.process import PidFile, ProcessError
 from qanat.config.errors import ConfigError
 from qanat.control.errors import ChangeRefused, PlanRefused
+from qanat.control.threads import in_daemon_thread
 from qanat.store.base import StoreError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+    from pathlib import Path
 
     from qanat.compiler.compile import Compiled
+    from qanat.compiler.control import ControlEndpoint
     from qanat.control.gateway import LiveGateway
     from qanat.handlers.run import Handlers
 
@@ -28,7 +34,7 @@ _ACTIONS = {
     signal.SIGINT: "exiting",
     signal.SIGUSR1: "reopening logs",
 }
-_FIXED = ("worker_processes", "state_dir", "user", "group", "pid")
+_FIXED = ("worker_processes", "state_dir", "user", "group")
 _POLL_S = 0.02  # how often a drain looks whether sessions are left
 
 
@@ -41,6 +47,7 @@ class Lifecycle:
         api: ControlApi,
         source: Source,
         compiled: Compiled,
+        pid_file: PidFile | None = None,
         handlers: Handlers | None = None,
     ) -> None:
         self._gateway = gateway
@@ -50,6 +57,7 @@ class Lifecycle:
         self._log: Callable[[str, str], None] = gateway.engine.log
         self._signals: asyncio.Queue[signal.Signals | None] = asyncio.Queue()
         self._compiled = compiled
+        self._pid_file = pid_file
         self._reload_wanted = False
         self._reload: asyncio.Task[None] | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -105,7 +113,7 @@ class Lifecycle:
                     self._log("emerg", str(problem))
             except PlanRefused as error:
                 self._log("emerg", str(problem_of(error)))
-            except (ChangeRefused, StoreError, ControlBindError) as error:
+            except (ChangeRefused, StoreError, ControlBindError, ProcessError) as error:
                 self._log("emerg", str(error))
             except Exception as error:
                 # Whatever it is, the gateway goes on with what it has, and the log says so.
@@ -114,26 +122,39 @@ class Lifecycle:
                 self._log("notice", "reconfigured")
 
     async def _reload_once(self) -> None:
-        loaded = await asyncio.to_thread(load_configuration, self._source)
+        # It may look names up: an end is not to wait for it.
+        loaded = await in_daemon_thread(partial(load_configuration, self._source))
         make_log_directories(loaded, self._source.paths.prefix)
         for warning in loaded.warnings:
             self._log("warn", str(warning))
         compiled = loaded.compiled
         endpoints = compiled.process.control
-        bound = self._api.bind(endpoints)
+        pid_file = self._new_pid_file(loaded.compiled.process.pid)
+        bound: dict[ControlEndpoint, socket.socket] = {}
         try:
+            bound = self._api.bind(endpoints)
             if self._handlers is not None:
                 # On this thread, where they run.
                 compiled = self._handlers.put_to_use(compiled)
             await self._gateway.reload(compiled)
         except BaseException:
             release(bound)
+            if pid_file is not None:
+                pid_file.remove()
             if self._handlers is not None and compiled is not loaded.compiled:
                 self._handlers.discard(compiled.settings.handlers)
             raise
+        if self._pid_file is not None and pid_file is not None:
+            self._pid_file.move_to(pid_file)
         self._warn_of_restart(compiled)
         self._compiled = compiled
         await self._api.switch(endpoints, bound)
+
+    def _new_pid_file(self, path: Path) -> PidFile | None:
+        """Open the pid file of a new configuration, if it is another one. Raise `ProcessError`."""
+        if self._pid_file is None or self._pid_file.path == path:
+            return None
+        return PidFile(path)
 
     def _warn_of_restart(self, compiled: Compiled) -> None:
         before, after = self._compiled.process, compiled.process

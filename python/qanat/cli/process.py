@@ -100,18 +100,6 @@ def become(identity: Identity, owned: Iterable[Path]) -> None:
         raise ProcessError(f"capset() failed: {os.strerror(ctypes.get_errno())}")
 
 
-def check_installation(identity: Identity) -> None:
-    """See that the new user can read this installation. Raise `ProcessError`."""
-    for path in (os.__file__, __file__):
-        try:
-            os.close(os.open(path, os.O_RDONLY))
-        except OSError as error:
-            raise ProcessError(
-                f'user "{identity.name}" cannot read the installation: '
-                f'open() "{path}" failed {system_error(error)}'
-            ) from error
-
-
 class Readiness:
     """The way to tell whoever started this process that it serves."""
 
@@ -168,6 +156,12 @@ class PidFile:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         self._is_new = True
+
+    def move_to(self, other: PidFile) -> None:
+        """Write the other one, remove this one, and be the other from now on."""
+        other.write()
+        self.remove()
+        self.path, self._descriptor, self._is_new = other.path, other._descriptor, True
 
     def remove(self) -> None:
         """Remove the file, unless it was there before and was never written.

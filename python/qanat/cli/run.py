@@ -15,7 +15,6 @@ from qanat.cli.process import (
     ProcessError,
     Readiness,
     become,
-    check_installation,
     detach,
     find_identity,
     flush_output,
@@ -98,10 +97,12 @@ def _set_up_process(loaded: Loaded, options: RunOptions) -> PidFile | None:
     try:
         make_log_directories(loaded, options.source.paths.prefix)
         if identity is not None:
+            from qanat.cli.preload import preload  # noqa: PLC0415 - most starts load late
+
+            preload()
             process.state_dir.mkdir(parents=True, exist_ok=True)
             own = [process.state_dir, *process.state_dir.iterdir(), *log_paths(loaded)]
             become(identity, own if pid_file is None else [*own, process.pid])
-            check_installation(identity)
         if process.working_directory is not None:
             os.chdir(process.working_directory)
     except (OSError, ProcessError) as error:

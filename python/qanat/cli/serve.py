@@ -13,13 +13,14 @@ from qanat.cli.control_api import ControlApi, ControlBindError, release
 from qanat.cli.lifecycle import Lifecycle
 from qanat.cli.logs import logging_to
 from qanat.cli.messages import announce
+from qanat.cli.sockets import addresses_in_use
 from qanat.config.errors import ConfigError
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
 from qanat.control.state import FileAccess
 from qanat.handlers.run import Handlers
-from qanat.store.base import StoreError
+from qanat.store.base import StoreError, StoreInUse
 from qanat.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -63,11 +64,14 @@ async def _serve(start: Start, engine: NativeEngine) -> int:
         await asyncio.to_thread(engine.stop)
         return 1
     except (StoreError, ChangeRefused, ControlBindError) as error:
+        if isinstance(error, StoreInUse):
+            # Whoever starts the same twice looks for nginx's words.
+            start.messages.problems(addresses_in_use(loaded.compiled))
         text = problem_of(error) if isinstance(error, PlanRefused) else error
         start.messages.say("emerg", str(text))
         await asyncio.to_thread(engine.stop)
         return 1
-    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, handlers)
+    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, start.pid_file, handlers)
     lifecycle.install()
     if start.pid_file is not None:
         start.pid_file.write()

@@ -38,6 +38,15 @@ def try_listeners(compiled: Compiled) -> Iterator[Problem]:
 
     An address in use is none: it may be this very gateway that has it.
     """
+    return (problem for number, problem in _trials(compiled) if number != errno.EADDRINUSE)
+
+
+def addresses_in_use(compiled: Compiled) -> Iterator[Problem]:
+    """Bind every address of a configuration and let go of it; yield those that another has."""
+    return (problem for number, problem in _trials(compiled) if number == errno.EADDRINUSE)
+
+
+def _trials(compiled: Compiled) -> Iterator[tuple[int | None, Problem]]:
     for listener in compiled.objects.listeners:
         if listener.parent is None:
             kind = socket.SOCK_DGRAM if listener.protocol == "udp" else socket.SOCK_STREAM
@@ -46,15 +55,16 @@ def try_listeners(compiled: Compiled) -> Iterator[Problem]:
         yield from _try(endpoint.address, socket.SOCK_STREAM)
 
 
-def _try(address: str, kind: socket.SocketKind, *, v6only: bool = True) -> Iterator[Problem]:
+def _try(
+    address: str, kind: socket.SocketKind, *, v6only: bool = True
+) -> Iterator[tuple[int | None, Problem]]:
     try:
         if address.startswith(UNIX):
             _try_unix(Path(address.removeprefix(UNIX)))
         else:
             _bind_inet(address, kind, v6only=v6only).close()
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            yield Problem(f"bind() to {address} failed {system_error(error)}")
+        yield error.errno, Problem(f"bind() to {address} failed {system_error(error)}")
 
 
 def _try_unix(path: Path) -> None:

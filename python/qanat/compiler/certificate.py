@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -51,6 +52,8 @@ def source_of(text: str, what: str) -> Source:
         status = Path(text).stat()
     except OSError as error:
         raise _cannot_open(text, what, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise CertificateError(f'cannot load {what} "{text}": not a regular file')
     return Source(text, (status.st_mtime_ns, status.st_size, status.st_ino))
 
 

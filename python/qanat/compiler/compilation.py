@@ -17,6 +17,8 @@ from qanat.compiler.handler_sources import HandlerSources
 from qanat.config.errors import Problem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qanat.compiler.plan import Certificate, LogFormat, Upstream, Variable
     from qanat.config.paths import Paths
     from qanat.config.tree import Directive
@@ -72,6 +74,8 @@ class Compilation:
     known: Known = field(default_factory=Known)
     dynamic: bool = False
     allow_files: bool = True
+    pid: Path | None = None
+    """The pid file, where a log may not name it."""
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     variables: dict[str, Variable] = field(default_factory=dict)
@@ -109,6 +113,9 @@ class Compilation:
             return (str(ipaddress.ip_address(host)),)
         except ValueError:
             pass
+        if not host.isascii():
+            # The system's resolver is asked for bytes; Python would turn them into another name.
+            return ()
         try:
             return tuple(self.world.resolve(host))
         except (OSError, UnicodeError):

@@ -36,6 +36,9 @@ def log_path(compilation: Compilation, directive: Directive, text: str) -> str:
     if "$" in text and not compilation.allow_files:
         raise Refused(f'variables in the path of "{directive.name}" are not permitted here')
     path = _absolute(compilation.world.paths.prefix, text)
+    pid = compilation.pid
+    if pid is not None and Path(path).resolve() == pid.resolve():
+        raise Refused(f'"{directive.name}" may not name the pid file')
     # A log is written to: elsewhere it could end up in the configuration, a key or the state.
     return _permitted(compilation, directive, path, compilation.world.paths.prefix / "logs")
 

@@ -173,13 +173,13 @@ def _sndbuf(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
 def _fastopen(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
     length = parse_number(value)
     if length is None or length > LARGEST_U32:
-        raise Refused(f'invalid fastopen "{value}"')
+        raise Refused(f'invalid fastopen "fastopen={value}"')
     return _with(options, fastopen=length)
 
 
 def _positive(name: str, value: str, number: int | None) -> int:
     if number is None or not 0 < number <= LARGEST_U32:
-        raise Refused(f'invalid {name} "{value}"')
+        raise Refused(f'invalid {name} "{name}={value}"')
     return number
 
 

@@ -142,6 +142,7 @@ class ProxyTls(Record, frozen=True, kw_only=True):
     name: Template | None = None
     server_name: bool = False
     verify: bool = False
+    verify_depth: int = 1
     trusted: tuple[bytes, ...] = ()
     certificate: str | None = None
     protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")

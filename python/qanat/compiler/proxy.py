@@ -129,6 +129,7 @@ SSL = Setting("proxy_ssl", flag, False)
 SSL_NAME: Setting[plan.Template | None] = Setting("proxy_ssl_name", read_name, None)
 SSL_SERVER_NAME = Setting("proxy_ssl_server_name", flag, False)
 SSL_VERIFY = Setting("proxy_ssl_verify", flag, False)
+SSL_VERIFY_DEPTH = Setting("proxy_ssl_verify_depth", number, 1)
 SSL_TRUSTED: Setting[tuple[bytes, ...]] = Setting("proxy_ssl_trusted_certificate", read_trusted, ())
 SSL_CERTIFICATE: Setting[Pem | None] = Setting("proxy_ssl_certificate", read_pem, None)
 SSL_CERTIFICATE_KEY: Setting[Pem | None] = Setting("proxy_ssl_certificate_key", read_pem, None)
@@ -143,8 +144,15 @@ SETTINGS = (
     *(CONNECT_TIMEOUT, TIMEOUT, BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER, NEXT_UPSTREAM),
     *(NEXT_UPSTREAM_TRIES, NEXT_UPSTREAM_TIMEOUT, PROTOCOL, HALF_CLOSE, BIND, SOCKET_KEEPALIVE),
     *(UPLOAD_RATE, DOWNLOAD_RATE, REQUESTS, RESPONSES),
-    *(SSL, SSL_NAME, SSL_SERVER_NAME, SSL_VERIFY, SSL_TRUSTED, SSL_CERTIFICATE),
-    *(SSL_CERTIFICATE_KEY, SSL_PROTOCOLS, SSL_CIPHERS, SSL_ALPN, SSL_SESSION_REUSE),
+    *(SSL, SSL_NAME, SSL_SERVER_NAME, SSL_VERIFY, SSL_VERIFY_DEPTH, SSL_TRUSTED),
+    *(
+        SSL_CERTIFICATE,
+        SSL_CERTIFICATE_KEY,
+        SSL_PROTOCOLS,
+        SSL_CIPHERS,
+        SSL_ALPN,
+        SSL_SESSION_REUSE,
+    ),
 )
 
 
@@ -190,6 +198,7 @@ def _make_tls(compilation: Compilation, directive: Directive, level: Level) -> p
         name=level.get(SSL_NAME),
         server_name=level.get(SSL_SERVER_NAME),
         verify=verify,
+        verify_depth=level.get(SSL_VERIFY_DEPTH),
         trusted=trusted,
         certificate=certificates[0] if certificates else None,
         protocols=protocols,

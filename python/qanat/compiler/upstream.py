@@ -45,8 +45,7 @@ def read_upstream(compilation: Compilation, directive: Directive) -> None:
             _read_entry(compilation, group, entry)
         except Refused as refused:
             compilation.note(entry, refused)
-    if len(compilation.problems) == before:
-        _check(group, directive)
+    # Known even if it is refused: that is not to be a second problem of those who name it.
     compilation.upstreams[name.lower()] = plan.Upstream(
         name=name,
         balance=group.balance,
@@ -54,6 +53,8 @@ def read_upstream(compilation: Compilation, directive: Directive) -> None:
         peers=tuple(peer for peer, _ in group.peers),
         origin=directive.origin,
     )
+    if len(compilation.problems) == before:
+        _check(group, directive)
 
 
 def _read_entry(compilation: Compilation, group: _Group, entry: Directive) -> None:
@@ -148,7 +149,7 @@ def _read_server(compilation: Compilation, entry: Directive) -> list[plan.Peer]:
             backup="backup" in parameters,
             down="down" in parameters,
         )
-        for literal in resolve_peers(compilation, address)
+        for literal in resolve_peers(compilation, address, address)
     ]
 
 
@@ -165,8 +166,11 @@ _NUMBERS: dict[str, Callable[[str], int | None]] = {
 }
 
 
-def resolve_peers(compilation: Compilation, text: str) -> list[str]:
-    """Turn the address of a server into literal addresses, one for each address of its name."""
+def resolve_peers(compilation: Compilation, text: str, shown: str = "") -> list[str]:
+    """Turn the address of a server into literal addresses, one for each address of its name.
+
+    One that is not found is `shown` in the message, or else only its name.
+    """
     try:
         address = parse_address(text)
     except AddressError as error:
@@ -177,7 +181,7 @@ def resolve_peers(compilation: Compilation, text: str) -> list[str]:
         raise Refused(f'no port in upstream "{text}"')
     hosts = compilation.resolve(address.host)
     if not hosts:
-        raise Refused(f'host not found in upstream "{text}"')
+        raise Refused(f'host not found in upstream "{shown or address.host}"')
     return [with_port(host, address.ports[0]) for host in hosts]
 
 

@@ -33,6 +33,7 @@ from qanat.config.tree import Directive
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
+    from pathlib import Path
 
     from qanat.compiler import plan
     from qanat.config.paths import Paths
@@ -56,7 +57,7 @@ class Scope:
 
     `upstreams` maps lower-case names of `upstream` blocks to the names as written;
     `dynamic_listeners` holds the ids of listeners opened by requests; `allow_files` permits
-    `include` and files outside the product's directories.
+    `include` and files outside the product's directories; `pid` may not be named as a log.
     """
 
     paths: Paths
@@ -67,6 +68,7 @@ class Scope:
     dynamic_listeners: Container[str] = frozenset()
     defaults: Level = field(default_factory=Level)
     allow_files: bool = False
+    pid: Path | None = None
     hostname: str = field(default_factory=host_name)
     resolve: Resolve = resolve_host
 
@@ -130,6 +132,7 @@ def _compilation(scope: Scope) -> Compilation:
         Known(scope.variables, scope.formats, scope.upstreams),
         dynamic=True,
         allow_files=scope.allow_files,
+        pid=scope.pid,
     )
 
 

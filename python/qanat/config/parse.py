@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from qanat.config.paths import Paths
 
 COMMAND_LINE = "command line"
+LARGEST_FILE = 64 * 1024 * 1024
 DEEPEST_INCLUDE = 64  # far more than anyone has, far from the limit of recursion
 
 
@@ -93,9 +96,9 @@ class _Loader:
         text = self._texts.get(path)
         if text is None:
             try:
-                text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+                text = _read(path)
             except OSError as error:
-                call = "read" if isinstance(error, IsADirectoryError) else "open"
+                call = "read" if error.errno in {errno.EISDIR, errno.EFBIG} else "open"
                 message = f'{call}() "{path}" failed ({error.errno}: {error.strerror})'
                 self.problems.append(replace(place or Problem(""), message=message))
                 return ()
@@ -147,6 +150,17 @@ class _Loader:
             self._opening.append(path)
             yield from self.expand(self.load(path, place), context, lenient=lenient)
             self._opening.pop()
+
+
+def _read(path: str) -> str:
+    """Read a file, but no more of it than a configuration can be. Raise `OSError`."""
+    with Path(path).open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    text = content.decode("utf-8-sig", "surrogateescape")
+    # Lines may end as on other systems.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _context_inside(directive: Directive, context: str) -> str:

@@ -14,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.compiler.plan import ChangeSet
 from qanat.config.errors import ConfigError, Problem
 from qanat.control.errors import ListenRefused, PlanRefused, WorkerLate
+from qanat.control.hosts import Addresses, Hosts
 from qanat.control.index import KINDS, PlanIndex, diff
 from qanat.control.rebuild import rebuild, records_of
 from qanat.control.state import FileAccess, Key, State, Step, references
@@ -54,12 +56,16 @@ class Done:
 class LiveGateway:
     """A data plane, its store, and the state that both hold."""
 
-    def __init__(self, engine: Engine, store: Store, files: FileAccess) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, files: FileAccess, resolve: Resolve = resolve_host
+    ) -> None:
         self.engine = engine
         self._store = store
         self._files = files
         self._turns = Turns(Limits())
-        # Compiling may look names up and committing waits for the workers: neither on the loop.
+        self._resolve = resolve
+        self._hosts = Hosts(resolve)
+        # Compiling takes time and committing waits for the workers: neither on the loop.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qanat-change")
         self._state: State | None = None
         self._started = time.monotonic()
@@ -77,17 +83,19 @@ class LiveGateway:
 
         Raise `ConfigError`, `PlanRefused`, `ListenRefused` or `StoreError`, with nothing changed.
         """
-        await self._turns.run_unbounded(lambda _: self._reload(compiled))
+
+        async def change(addresses: Addresses) -> None:
+            await self._turns.run_unbounded(lambda _: self._reload(compiled, addresses))
+
+        await self._hosts.supply(change)
 
     async def add_virtual_server(self, request: VirtualServerRequest) -> Done:
         """Add a virtual server. Raise `ConfigError`, a `ChangeRefused` or `StoreError`."""
-        return await self._turns.run(lambda turn: self._change(turn, adding, request))
+        return await self._in_turn(adding, request)
 
     async def remove_virtual_server(self, address: str, server_name: str) -> Done:
         """Remove a virtual server of the API. Raise a `ChangeRefused` or `StoreError`."""
-        return await self._turns.run(
-            lambda turn: self._change(turn, removing, address, server_name)
-        )
+        return await self._in_turn(removing, address, server_name)
 
     @property
     def revision(self) -> int:
@@ -119,11 +127,19 @@ class LiveGateway:
         await self._turns.run_unbounded(lambda _: self._store.close())
         self._thread.shutdown(wait=False)
 
-    async def _change(
-        self, turn: Turn, plan: Callable[..., Step], *words: VirtualServerRequest | str
-    ) -> Done:
+    async def _in_turn(self, plan: Callable[..., Step], *words: VirtualServerRequest | str) -> Done:
+        async def change(addresses: Addresses) -> Done:
+            def step(state: State) -> Step:
+                with addresses.complete():
+                    return plan(state, *words, addresses.resolve)
+
+            return await self._turns.run(lambda turn: self._change(turn, step))
+
+        return await self._hosts.supply(change, self._turns.limits.deadline_s)
+
+    async def _change(self, turn: Turn, plan: Callable[[State], Step]) -> Done:
         state = self.state
-        step, ticket = await self._run(self._prepare, state, plan, words)
+        step, ticket = await self._run(self._prepare, state, plan)
         revision = state.revision + 1
         try:
             turn.check()
@@ -155,10 +171,8 @@ class LiveGateway:
         self.engine.log("notice", f'virtual server "{server}" {what}, revision {revision}')
         return Done(revision, server)
 
-    def _prepare(
-        self, state: State, plan: Callable[..., Step], words: tuple[object, ...]
-    ) -> tuple[Step, int | None]:
-        step = plan(state, *words)
+    def _prepare(self, state: State, plan: Callable[[State], Step]) -> tuple[Step, int | None]:
+        step = plan(state)
         if step.added is None and step.removed is None:
             return step, None
         change = ChangeSet(revision=state.revision + 1, put=step.put, remove=step.remove)
@@ -178,7 +192,7 @@ class LiveGateway:
         """Prepare the first plan, leaving out stored servers that the engine cannot run."""
         excluded: dict[Key, str] = {}
         while True:
-            state = rebuild(compiled, self._files, stored.servers, excluded)
+            state = rebuild(compiled, self._files, stored.servers, excluded, self._resolve)
             state.revision = stored.revision + 1
             change = diff(PlanIndex(), state.index, state.revision, compiled.settings)
             try:
@@ -189,12 +203,15 @@ class LiveGateway:
                     raise
                 excluded.update(dict.fromkeys(blamed, str(error)))
 
-    async def _reload(self, compiled: Compiled) -> None:
-        state, ticket = await self._run(self._prepare_reload, self.state, compiled)
+    async def _reload(self, compiled: Compiled, addresses: Addresses) -> None:
+        state, ticket = await self._run(self._prepare_reload, self.state, compiled, addresses)
         await self._finish(ticket, state)
 
-    def _prepare_reload(self, old: State, compiled: Compiled) -> tuple[State, int]:
-        state = rebuild(compiled, old.files, records_of(old), {})
+    def _prepare_reload(
+        self, old: State, compiled: Compiled, addresses: Addresses
+    ) -> tuple[State, int]:
+        with addresses.complete():
+            state = rebuild(compiled, old.files, records_of(old), {}, addresses.resolve)
         lost = [skipped for key, skipped in state.skipped.items() if key in old.dynamic]
         if lost:
             raise ConfigError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.config.errors import ConfigError
 from qanat.control.errors import ChangeRefused
 from qanat.control.state import FileAccess, Key, Skipped, State, read_stored
@@ -26,22 +27,23 @@ def rebuild(
     files: FileAccess,
     records: Iterable[StoredServer],
     excluded: Mapping[Key, str],
+    resolve: Resolve = resolve_host,
 ) -> State:
     """Bring every record back, in order; `excluded` ones are set aside unread."""
     state = State(compiled, files)
     for record in records:
         key = (record.listener, record.name)
-        reason = excluded.get(key) or _bring_back(state, record)
+        reason = excluded.get(key) or _bring_back(state, record, resolve)
         if reason:
             state.skipped[key] = Skipped(record, reason)
     return state
 
 
-def _bring_back(state: State, record: StoredServer) -> str:
+def _bring_back(state: State, record: StoredServer, resolve: Resolve) -> str:
     """Add a stored server to the state; return why it cannot be, or nothing."""
     try:
         request, opening = read_stored(record)
-        step = bringing_back(state, record.listener, request, opening)
+        step = bringing_back(state, record.listener, request, opening, resolve)
     except (StoreError, ConfigError, ChangeRefused) as error:
         return str(error)
     added = step.added

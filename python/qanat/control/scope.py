@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.compiler.virtual_server import Scope
 
 if TYPE_CHECKING:
     from qanat.control.state import State
 
 
-def scope_of(state: State) -> Scope:
-    """Give the compiler a view of the names that are live."""
+def scope_of(state: State, resolve: Resolve = resolve_host) -> Scope:
+    """Give the compiler a view of the names that are live; `resolve` finds those of hosts."""
     compiled = state.compiled
     return Scope(
         paths=state.files.paths,
@@ -22,7 +23,9 @@ def scope_of(state: State) -> Scope:
         dynamic_listeners=_Opened(state),
         defaults=compiled.defaults,
         allow_files=state.files.anywhere,
+        pid=compiled.process.pid,
         hostname=compiled.settings.hostname,
+        resolve=resolve,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import msgspec
 
+from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.compiler.plan import Listener, Objects, Removals, Server
 from qanat.compiler.virtual_server import (
     VirtualServer,
@@ -25,15 +26,19 @@ from qanat.control.scope import scope_of
 from qanat.control.state import DynamicServer, Key, Opening, State, Step, references
 
 
-def adding(state: State, request: VirtualServerRequest) -> Step:
+def adding(state: State, request: VirtualServerRequest, resolve: Resolve = resolve_host) -> Step:
     """Compute the step that adds a virtual server. Raise `ConfigError` or a `ChangeRefused`."""
     check_name(name_key(request.server_name))
-    result = compile_virtual_server(request, scope_of(state))
+    result = compile_virtual_server(request, scope_of(state, resolve))
     return _step(state, request, result, _opening(state, request, result))
 
 
 def bringing_back(
-    state: State, listener: str, request: VirtualServerRequest, opening: Opening
+    state: State,
+    listener: str,
+    request: VirtualServerRequest,
+    opening: Opening,
+    resolve: Resolve = resolve_host,
 ) -> Step:
     """Compute the step that adds a stored virtual server of a listener again.
 
@@ -44,14 +49,14 @@ def bringing_back(
         words = replace(request, listen_option="")
     else:
         words = replace(request, address=opening.address, listen_option=opening.listen_option)
-    return _step(state, request, compile_virtual_server(words, scope_of(state)), opening)
+    return _step(state, request, compile_virtual_server(words, scope_of(state, resolve)), opening)
 
 
-def removing(state: State, address: str, server_name: str) -> Step:
+def removing(state: State, address: str, server_name: str, resolve: Resolve = resolve_host) -> Step:
     """Compute the step that removes a virtual server of the API. Raise a `ChangeRefused`."""
     name = name_key(server_name)
     try:
-        listener = listener_of(address, scope_of(state))
+        listener = listener_of(address, scope_of(state, resolve))
     except ConfigError as error:
         raise ServerNotFound(address, server_name) from error
     dynamic = _find(state, (listener, name))

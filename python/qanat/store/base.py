@@ -14,6 +14,10 @@ class StoreError(Exception):
     """The store could not be opened, read or written; the message says which and why."""
 
 
+class StoreInUse(StoreError):  # noqa: N818 - reads as what is the matter
+    """Another gateway has the store."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredServer:
     """A virtual server added over the API; `document` is JSON that only `control` reads."""

@@ -15,7 +15,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
-from qanat.store.base import Change, PutServer, Stored, StoredServer, StoreError
+from qanat.store.base import Change, PutServer, Stored, StoredServer, StoreError, StoreInUse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,7 +197,7 @@ def _lock_directory(state_dir: Path) -> int:
     except OSError as error:
         owner = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
-        raise StoreError(
+        raise StoreInUse(
             f"state directory {state_dir} is in use by another gateway (process {owner})"
         ) from error
     os.ftruncate(descriptor, 0)

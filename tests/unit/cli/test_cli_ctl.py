@@ -153,6 +153,12 @@ def test_removing_sends_what_njet_expects(control: str) -> None:
     assert Script.asked[0][:3] == ("PUT", "/api/v1/stream_srv", words)
 
 
+def test_changes_are_confirmed_as_json(control: str) -> None:
+    for command, done in (("add", "added"), ("remove", "removed")):
+        status, text, _ = ctl("--control", control, command, "0.0.0.0:80", "a", "--json")
+        assert (status, json.loads(text)) == (0, {done: {"address": "0.0.0.0:80", "name": "a"}})
+
+
 def test_a_refusal_is_printed_and_ends_with_status_one(control: str) -> None:
     Script.answers["/api/v1/stream_srv"] = (200, {"code": 5, "msg": "it exists"})
     assert ctl("--control", control, "remove", "0.0.0.0:80", "a") == (1, "", "qanat: it exists\n")

@@ -85,6 +85,7 @@ def test_tls_to_the_peer(site: Site) -> None:
     found = proxy(
         site,
         "proxy_ssl on; proxy_ssl_name $hostname; proxy_ssl_server_name on; proxy_ssl_verify on;"
+        "proxy_ssl_verify_depth 3;"
         "proxy_ssl_trusted_certificate gate.crt; proxy_ssl_certificate gate.crt;"
         "proxy_ssl_certificate_key gate.key; proxy_ssl_protocols TLSv1.2; proxy_ssl_alpn h2;"
         "proxy_ssl_ciphers AES128; proxy_ssl_session_reuse off;",
@@ -92,6 +93,7 @@ def test_tls_to_the_peer(site: Site) -> None:
     assert found is not None
     assert found.name == ((True, "hostname"),)
     assert (found.server_name, found.verify, found.session_reuse) == (True, True, False)
+    assert found.verify_depth == 3
     assert len(found.trusted) == 1
     assert found.certificate is not None
     assert found.protocols == ("TLSv1.2",)
@@ -105,6 +107,7 @@ def test_tls_to_the_peer(site: Site) -> None:
         ("proxy_timeout x;", '"proxy_timeout" directive invalid value'),
         ("proxy_buffer_size 0;", '"proxy_buffer_size" directive invalid value'),
         ("proxy_buffer_size 5000m;", '"proxy_buffer_size" directive invalid value'),
+        ("proxy_ssl_verify_depth x;", '"proxy_ssl_verify_depth" directive invalid number'),
         ("proxy_requests x;", '"proxy_requests" directive invalid number'),
         ("proxy_protocol v3;", 'invalid value "v3"'),
         ("proxy_bind nohost;", 'invalid address "nohost"'),

@@ -116,11 +116,30 @@ def test_missing_files(site: Site, pair: Pair) -> None:
 def test_files_that_hold_no_pem(site: Site, pair: Pair) -> None:
     text = f"server {{ listen 1 ssl; {PAIR} }}"
     good = pair[0].read_bytes()
-    pair[0].write_text("nothing")
-    assert "PEM_read_bio_X509_AUX() failed" in site.problems(text)[0]
+    damaged = "-----BEGIN {0}-----\nAAAA\n-----END {0}-----\n"
+    failed = 'cannot load certificate "PREFIX/conf/gate.crt": PEM_read_bio_X509_AUX() failed'
+    for content, reason in (
+        ("nothing", "no start line: there is no certificate in PEM form"),
+        (damaged.format("CERTIFICATE"), "a certificate is damaged, or no X.509"),
+    ):
+        pair[0].write_text(content)
+        assert site.problems(text) == [f"{failed} ({reason}) in q.conf:1"]
     pair[0].write_bytes(good)
-    pair[1].write_text("nothing")
-    assert "PEM_read_bio_PrivateKey() failed" in site.problems(text)[0]
+    failed = 'cannot load certificate key "PREFIX/conf/gate.key": PEM_read_bio_PrivateKey() failed'
+    for content, reason in (
+        ("nothing", "no start line: there is no private key in PEM form"),
+        (damaged.format("PRIVATE KEY"), "the key is damaged"),
+    ):
+        pair[1].write_text(content)
+        assert site.problems(text) == [f"{failed} ({reason}) in q.conf:1"]
+
+
+def test_a_directory_is_no_certificate(site: Site, pair: Pair) -> None:
+    pair[0].unlink()
+    pair[0].mkdir()
+    assert site.problems(f"server {{ listen 1 ssl; {PAIR} }}") == [
+        'cannot load certificate "PREFIX/conf/gate.crt": not a regular file in q.conf:1'
+    ]
 
 
 def test_an_encrypted_key(site: Site, pair: Pair) -> None:

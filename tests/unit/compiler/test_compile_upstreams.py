@@ -102,6 +102,11 @@ def test_what_is_wrong_with_an_upstream(site: Site, text: str, message: str) -> 
     assert site.problems(f"upstream u {{ {text} }}") == [f"{message} in q.conf:1"]
 
 
+def test_an_upstream_that_is_wrong_is_the_only_problem(site: Site) -> None:
+    text = "upstream u { } server { listen 1; proxy_pass u; }"
+    assert site.problems(text) == ["no servers are inside upstream in q.conf:1"]
+
+
 def test_an_upstream_twice(site: Site) -> None:
     assert site.problems(
         "upstream u { server localhost:1; }\n upstream U { server localhost:1; }"
@@ -154,7 +159,7 @@ def test_proxy_pass_with_variables(site: Site) -> None:
     ("text", "message"),
     [
         ("nothing", 'no port in upstream "nothing"'),
-        ("nohost.test:1", 'host not found in upstream "nohost.test:1"'),
+        ("nohost.test:1", 'host not found in upstream "nohost.test"'),
         ("http://a", 'invalid port in upstream "http://a"'),
         ("u:80", 'upstream "u" may not have port 80'),
         ("*:80", 'no host in upstream "*:80"'),

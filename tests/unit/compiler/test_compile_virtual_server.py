@@ -271,6 +271,9 @@ def test_files_outside_the_directories_need_a_permission(
     (site.prefix / "conf" / "link.crt").symlink_to("/etc/passwd")
     assert "may only name files below" in refusal(body="ssl_certificate link.crt;")
     assert add(body="error_log logs/own.log;").server.error_log is not None
+    scope = replace(site.scope(), pid=site.prefix / "logs" / "nginx.pid")
+    problem = refusal(body="error_log logs/../logs/nginx.pid;", scope=scope)
+    assert problem == '"error_log" may not name the pid file in server_body:1'
     allowed = replace(site.scope(), allow_files=True)
     assert add(body="error_log /var/log/own.log;", scope=allowed).server.error_log is not None
 

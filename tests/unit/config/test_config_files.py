@@ -173,3 +173,9 @@ def test_a_long_chain_of_includes_is_refused(tmp_path: Path) -> None:
         "files include one another too deeply in 63.conf:1"
     ]
     assert parse(tmp_path, "include 60.conf;\n").directives[0].name == "events"
+
+
+def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
+    assert errors(tmp_path, "events {}\ninclude /dev/zero;") == [
+        'read() "/dev/zero" failed (27: File too large) in nginx.conf:2'
+    ]

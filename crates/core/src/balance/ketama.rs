@@ -69,7 +69,7 @@ impl Ring {
         };
         while tries.misses <= MAX_MISSES {
             let server = &points[place % points.len()].1;
-            if let Some(index) = pick_of_server(group, server, tries, now) {
+            if let Some(index) = round_robin::pick_of(group, tries, now, |peer| peer.server == *server) {
                 tries.hash = u32::try_from(place).ok();
                 return Some(index);
             }
@@ -78,25 +78,6 @@ impl Ring {
         }
         round_robin::pick(group, tries, now)
     }
-}
-
-/// Round robin over the peers of one server name.
-fn pick_of_server(group: &Group, server: &Arc<str>, tries: &Tries, now: u64) -> Option<usize> {
-    let mut best = None;
-    let mut total = 0;
-    for (index, peer) in group.usable(tries, now) {
-        if *peer.server != **server {
-            continue;
-        }
-        let (current, added) = peer.advance();
-        total += added;
-        if best.is_none_or(|(_, weight)| current > weight) {
-            best = Some((index, current));
-        }
-    }
-    let (index, _) = best?;
-    group.peers()[index].state.pay(total);
-    Some(index)
 }
 
 /// The part of a point's hash that all points of a server share.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use qanat_plan::Level;
 use tokio::sync::Notify;
 
 use crate::log::writer::LogWriter;
-use crate::plan::Plan;
+use crate::plan::{Plan, Settings};
 use crate::shortage::Pause;
 use crate::tls::TlsContext;
 
@@ -57,6 +58,20 @@ impl Worker {
     /// A worker without sessions.
     pub fn new(index: usize, shared: Arc<Shared>) -> Self {
         Self { index, shared, connections: AtomicU64::new(0), room: Notify::new(), pause: Pause::default() }
+    }
+
+    /// Whether `worker_connections` admits a session that counts for `cost`. One session always has room, so that a
+    /// limit below its cost does not stop the worker for ever.
+    pub fn has_room(&self, settings: &Settings, cost: u64) -> bool {
+        let limit = u64::from(settings.worker_connections);
+        self.connections.load(Ordering::Relaxed) + cost <= limit.max(cost)
+    }
+
+    /// Counts, and tells the error log, that there is no room.
+    pub fn complain_of_room(&self, settings: &Settings) {
+        self.shared.counters.paused.fetch_add(1, Ordering::Relaxed);
+        let line = format!("{} worker_connections are not enough", settings.worker_connections);
+        settings.error_log.write(Level::Alert, &line);
     }
 
     /// Counts descriptors that a session takes.

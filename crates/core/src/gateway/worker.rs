@@ -21,10 +21,12 @@ use crate::udp;
 
 /// Orders that may wait for a worker. Changes are made one at a time, so one is the rule.
 const QUEUE: usize = 16;
-/// How long a closing UDP listener may take to let go of its socket.
+
+/// How long the listeners that a change closes may take, together, to let go of their sockets. nginx has no directive
+/// for it: a guard against a worker that is stuck, well below the time that the gateway gives the worker.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Shorter than the timeouts of sessions usually are, long enough to cost nothing.
+/// Shorter than the timeouts of sessions usually are, long enough to cost nothing. No behaviour depends on it.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Orders for a worker, and where it answers with its index once it has followed them.
@@ -95,11 +97,7 @@ async fn tick() {
 async fn obey(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
     let mut listeners: HashMap<Arc<str>, Serving> = HashMap::new();
     while let Some(Command { orders, done }) = commands.recv().await {
-        for id in orders.close {
-            if let Some(serving) = listeners.remove(&id) {
-                serving.close().await;
-            }
-        }
+        close(orders.close.iter().filter_map(|id| listeners.remove(id)).collect()).await;
         for (id, share) in orders.open {
             match Serving::open(&worker, &id, share) {
                 Ok(serving) => drop(listeners.insert(id, serving)),
@@ -132,18 +130,56 @@ impl Serving {
         })
     }
 
-    /// Returns when the socket is closed.
-    async fn close(self) {
+    /// Has it let go of its socket; it has once the task is over.
+    fn begin_close(self) -> task::JoinHandle<()> {
         match self {
             Self::Streams(task) => {
                 task.abort();
-                // Cancelled is what it should be.
-                drop(task.await);
+                task
             }
             Self::Datagrams(close, task) => {
                 close.send_replace(true);
-                drop(tokio::time::timeout(CLOSE_TIMEOUT, task).await);
+                task
             }
         }
+    }
+}
+
+/// Closes listeners, all at the same time. Returns when their sockets are closed.
+async fn close(listeners: Vec<Serving>) {
+    let tasks: Vec<_> = listeners.into_iter().map(Serving::begin_close).collect();
+    let all = async {
+        for task in tasks {
+            // Cancelled is what a stream's should be.
+            drop(task.await);
+        }
+    };
+    drop(tokio::time::timeout(CLOSE_TIMEOUT, all).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::{Barrier, watch};
+
+    use super::{CLOSE_TIMEOUT, Serving, close};
+    use crate::clock::now;
+
+    /// None of them ends before all have been told to.
+    #[tokio::test]
+    async fn listeners_close_together() {
+        let all_told = Arc::new(Barrier::new(8));
+        let listener = |all_told: Arc<Barrier>| {
+            let (close, mut closed) = watch::channel(false);
+            let task = tokio::spawn(async move {
+                closed.changed().await.unwrap();
+                all_told.wait().await;
+            });
+            Serving::Datagrams(close, task)
+        };
+        let began = now();
+        close((0..8).map(|_| listener(Arc::clone(&all_told))).collect()).await;
+        assert!(now().duration_since(began) < CLOSE_TIMEOUT);
     }
 }

@@ -182,7 +182,7 @@ impl fmt::Display for Suffix<'_> {
 }
 
 /// Address of the socket that the session arrived at: that of the parent for an address within a wildcard.
-fn listening_address(session: &Session) -> &str {
+pub(crate) fn listening_address(session: &Session) -> &str {
     let spec = &session.listener.spec;
     let parent = spec.parent.as_deref().and_then(|id| id.split_once(':'));
     parent.map_or(spec.address.as_str(), |(_protocol, address)| address)

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::stream::Stream;
+use crate::stream::{Stream, poll_write_some};
 
 /// Size of a thread's buffer. Larger reads mean fewer system calls for bulk; `docs/adr` has the measurements.
 const PASSAGE: usize = 128 * 1024;
@@ -121,7 +121,7 @@ impl Direction {
         moved: &mut Moved,
     ) -> Poll<io::Result<()>> {
         while self.taken < self.kept.len() {
-            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept[self.taken..]))?;
+            let written = ready!(poll_write_some(cx, to, &self.kept[self.taken..]))?;
             self.taken += written;
             moved.written += written as u64;
             self.unflushed = true;
@@ -160,7 +160,7 @@ impl Direction {
             }
             moved.read += bytes.len() as u64;
             while !bytes.is_empty() {
-                match Pin::new(&mut *to).poll_write(cx, bytes) {
+                match poll_write_some(cx, to, bytes) {
                     Poll::Ready(Ok(written)) => {
                         bytes = &bytes[written..];
                         moved.written += written as u64;

@@ -12,8 +12,10 @@ use tokio::time::timeout;
 
 use crate::stream::Stream;
 
-/// How long a sender may take to notice that nobody listens any more: nginx's `lingering_timeout`.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a side may do nothing while the gateway takes leave of it: while it takes nothing more of a last text, or
+/// does not notice that nobody listens any more. nginx has no directive for either in `stream`: it gives 5 s to the
+/// text of `return` and, by default, 5 s for `lingering_timeout` of HTTP.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Takes leave of `stream` with what is at hand: TLS says so, a plain socket will when it is closed.
 pub fn say_goodbye(cx: &mut Context<'_>, stream: &mut Stream) {

@@ -73,8 +73,11 @@ impl Open {
         let session = &self.session;
         if session.error_log().admits(Level::Info) {
             let datagrams = if session.protocol() == Protocol::Udp { "udp " } else { "" };
-            let local = session.local.as_ref().unwrap_or(&session.listener.address);
-            let line = format!("{datagrams}client {} connected to {local}", session.client);
+            let line = format!(
+                "{datagrams}client {} connected to {}",
+                session.client,
+                error::listening_address(session)
+            );
             error::session_event(session, Level::Info, &line);
         }
     }

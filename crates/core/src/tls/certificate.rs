@@ -46,7 +46,7 @@ fn holds_public_key(leaf: &[u8], key: &dyn sign::SigningKey) -> bool {
     key.public_key().is_none_or(|public| leaf.windows(public.len()).any(|part| part == public.as_ref()))
 }
 
-/// The first certificate whose key can sign with an algorithm that the client accepts.
+/// The certificate for the scheme that the client likes best of those that any key can sign with; the first of several.
 #[derive(Debug)]
 pub(super) struct CertificateChoice {
     pub(super) certificates: Certificates,
@@ -54,10 +54,16 @@ pub(super) struct CertificateChoice {
 
 impl ResolvesServerCert for CertificateChoice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<sign::CertifiedKey>> {
-        let schemes = hello.signature_schemes();
-        let suits = |certified: &&Arc<CertifiedKey>| certified.key.key.choose_scheme(schemes).is_some();
-        // With none that suits, rustls finds the same with the first one, and sends the alert for it.
-        let chosen = self.certificates.iter().find(suits).or_else(|| self.certificates.first())?;
-        Some(Arc::clone(&chosen.key))
+        let signs = |scheme| {
+            self.certificates
+                .iter()
+                .find(|one| one.key.key.choose_scheme(std::slice::from_ref(scheme)).is_some())
+        };
+        let chosen = match self.certificates.as_slice() {
+            [only] => Some(only),
+            // With none that suits, rustls finds the same with the first one, and sends the alert for it.
+            several => hello.signature_schemes().iter().find_map(signs).or(several.first()),
+        };
+        chosen.map(|chosen| Arc::clone(&chosen.key))
     }
 }

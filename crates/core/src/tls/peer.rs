@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use qanat_plan as spec;
 use qanat_plan::Level;
-use rustls::client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier};
+use rustls::client::{Resumption, danger::ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use rustls::{CertificateError, ClientConfig, Error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client};
 
+use super::refusal::cause;
+use super::verifier::Verifier;
 use super::verify::AcceptAny;
 use super::{Certificates, TlsContext, suites};
 use crate::error::{SessionError, Source, Status};
@@ -40,7 +42,14 @@ impl PeerTls {
         context: &TlsContext,
     ) -> Result<Arc<Self>, String> {
         // All but `name`, which is a matter of each connection.
-        let peer = (tls.server_name, tls.verify, &tls.trusted, &tls.certificate, tls.session_reuse);
+        let peer = (
+            tls.server_name,
+            tls.verify,
+            tls.verify_depth,
+            &tls.trusted,
+            &tls.certificate,
+            tls.session_reuse,
+        );
         let key = rmp_serde::to_vec(&(peer, &tls.protocols, &tls.ciphers, &tls.alpn))
             .map_err(|error| error.to_string())?;
         let fits = |present: &Self| {
@@ -110,17 +119,7 @@ fn verifier(
         let algorithms = provider.signature_verification_algorithms;
         return Ok(Arc::new(AcceptAny { algorithms }));
     }
-    let mut roots = RootCertStore::empty();
-    for der in &tls.trusted {
-        roots
-            .add(CertificateDer::from(der.as_slice()))
-            .map_err(|error| format!("cannot use a trusted certificate: {error}"))?;
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-    match verifier {
-        Ok(verifier) => Ok(verifier),
-        Err(error) => Err(format!("no trusted certificate to verify with: {error}")),
-    }
+    Ok(Arc::new(Verifier::link(&tls.trusted, tls.verify_depth, provider)?))
 }
 
 fn describe(error: io::Error, name: &str) -> SessionError {
@@ -129,7 +128,7 @@ fn describe(error: io::Error, name: &str) -> SessionError {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => mismatch(name),
         Some(Error::InvalidCertificate(reason)) => {
-            failure(format!("upstream TLS certificate verify error: ({reason})"))
+            failure(format!("upstream SSL certificate verify error: ({})", cause(reason)))
         }
         Some(reason) => failure(format!("TLS handshake with upstream failed ({reason})")),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -140,7 +139,7 @@ fn describe(error: io::Error, name: &str) -> SessionError {
 }
 
 fn mismatch(name: &str) -> SessionError {
-    failure(format!("upstream TLS certificate does not match \"{name}\""))
+    failure(format!("upstream SSL certificate does not match \"{name}\""))
 }
 
 fn failure(message: impl Into<String>) -> SessionError {

@@ -3,6 +3,7 @@
 mod accepting;
 mod connecting;
 mod resuming;
+mod verifying;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ fn peer_settings() -> spec::ProxyTls {
         name: None,
         server_name: true,
         verify: false,
+        verify_depth: 1,
         trusted: Vec::new(),
         certificate: None,
         protocols: vec!["TLSv1.2".into(), "TLSv1.3".into()],

@@ -96,8 +96,12 @@ impl UdpListener {
     fn receive_rest(&mut self, arena: &mut Arena) {
         for _ in 0..LAST_BATCHES {
             let Some(receiver) = &self.receiver else { return };
-            let Ok(count) = arena.received.receive(receiver.get_ref().as_fd(), BATCH) else { return };
-            self.dispatch(arena, count);
+            match arena.received.receive(receiver.get_ref().as_fd(), BATCH) {
+                Ok(count) => self.dispatch(arena, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Datagrams may wait behind it.
+                Err(_) => {}
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::address::Address;
 use crate::connect::{proxy_header, target};
 use crate::error::{SessionError, Source, Status};
-use crate::log::error::{session_error, session_line};
+use crate::log::error::{session_error, session_event, session_line};
 use crate::plan::Proxy;
 use crate::session::Session;
 use crate::session::state::Attempt;
@@ -58,7 +58,7 @@ pub(super) fn connect(
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let cause = match dial(&picked.address, bind, first) {
             Ok(socket) => {
-                note_connected(session);
+                note_connected(session, &socket, first.len());
                 return Ok((socket, picked));
             }
             Err(cause) => cause,
@@ -89,9 +89,16 @@ pub(super) fn mark_failed(session: &Session, picked: &mut Picked) {
     }
 }
 
-fn note_connected(session: &mut Session) {
+/// Books what the peer has got: the first datagram with its PROXY header.
+fn note_connected(session: &mut Session, socket: &UdpSocket, bytes: usize) {
     if let Some(attempt) = session.attempts.last_mut() {
         attempt.connected = Some(attempt.started.elapsed());
+        attempt.bytes_sent = bytes as u64;
+    }
+    if session.error_log().admits(Level::Info) {
+        let local = socket.local_addr().map_or_else(|_| "unix:".to_owned(), |local| local.to_string());
+        let peer = session.attempts.last().map_or("", |attempt| &attempt.peer);
+        session_event(session, Level::Info, &format!("udp proxy {local} connected to {peer}"));
     }
 }
 

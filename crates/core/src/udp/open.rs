@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use qanat_plan::Level;
 
@@ -22,16 +20,13 @@ use crate::udp::relay::tokens;
 use crate::udp::reply::{Outbox, ReplyPath};
 use crate::{access, mesh};
 
-/// How often it may be said that connections are not enough.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
-
 impl UdpListener {
     /// Begins a session with its first datagram.
     pub(super) fn open(&mut self, arrival: &Arrival, datagram: &[u8], outbox: &mut Outbox) {
         let plan = self.worker.shared.plan.load_full();
         // Removed a moment ago: nobody listens any more.
         let Some(listener) = self.listener(&plan, arrival) else { return };
-        let cost = cost(&listener);
+        let cost = listener.session_cost();
         if !self.has_room(&plan, cost) {
             return;
         }
@@ -72,18 +67,11 @@ impl UdpListener {
     }
 
     fn has_room(&mut self, plan: &Plan, cost: u64) -> bool {
-        let limit = u64::from(plan.settings.worker_connections);
-        if self.worker.connections.load(Ordering::Relaxed) + cost <= limit {
-            return true;
+        let has_room = self.worker.has_room(&plan.settings, cost);
+        if !has_room && self.full.is_due(self.now) {
+            self.worker.complain_of_room(&plan.settings);
         }
-        let is_new = self.complained.is_none_or(|last| self.now.duration_since(last) >= COMPLAINT_INTERVAL);
-        if is_new {
-            self.complained = Some(self.now);
-            self.worker.shared.counters.paused.fetch_add(1, Ordering::Relaxed);
-            let line = format!("{limit} worker_connections are not enough");
-            plan.settings.error_log.write(Level::Alert, &line);
-        }
-        false
+        has_room
     }
 
     /// From the address that the client addressed: that of the listener's socket, or the one before redirection.
@@ -134,9 +122,6 @@ impl UdpListener {
             Err(error) => return open.end(Err(error)),
         };
         session.action = "proxying connection";
-        if let Some(attempt) = session.attempts.last_mut() {
-            attempt.bytes_sent = datagram.len() as u64;
-        }
         let index = self.table.reserve();
         if let Err(error) = self.ready.add(&peer, tokens(index).0) {
             self.table.release(index);
@@ -198,11 +183,6 @@ fn answer(session: &mut Session, text: &Template, path: &ReplyPath, outbox: &mut
 fn no_content() -> SessionError {
     let text = "no content is configured for this server";
     SessionError::new(Status::Internal, Source::Gateway, Level::Error, text)
-}
-
-/// As nginx counts: a connection for the client, though it has no descriptor of its own, and one for the peer.
-fn cost(listener: &Listener) -> u64 {
-    1 + u64::from(matches!(listener.default_server.content, Content::Proxy(_)))
 }
 
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {

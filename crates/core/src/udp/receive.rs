@@ -1,11 +1,14 @@
 //! From the listener's socket to the peers: datagrams of known sessions go straight on.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use qanat_plan::Level;
+use tokio::time::sleep_until;
 
 use crate::error::describe;
 use crate::sys::datagram::{BATCH, Envelope};
@@ -15,6 +18,10 @@ use crate::udp::{Arena, UdpListener};
 
 /// Datagrams that a batch asks for at least: little to prepare, and room for a second one.
 const FEWEST: usize = 4;
+
+/// How long receiving rests after the system has refused it: short, since clients wait, and long enough for the system
+/// to find memory.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// What is known of a datagram before its session is found.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +35,9 @@ pub(super) struct Arrival {
 impl UdpListener {
     /// Receives a batch and hands it on. True if there may be more.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>, arena: &mut Arena) -> bool {
+        if !self.has_rested(cx) {
+            return false;
+        }
         let Some(receiver) = &self.receiver else { return false };
         let Poll::Ready(Ok(mut guard)) = receiver.poll_read_ready(cx) else { return false };
         let want = self.want.max(FEWEST);
@@ -40,11 +50,15 @@ impl UdpListener {
                 count
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-            Err(error) => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 guard.clear_ready();
-                drop(guard);
-                self.complain_of_receiving(&error);
                 // Asked once more, the event loop knows whom to wake.
+                return true;
+            }
+            Err(error) => {
+                // Still ready: what waits is no new event, and must not wait for one.
+                drop(guard);
+                self.rest(&error);
                 return true;
             }
         };
@@ -97,11 +111,22 @@ impl UdpListener {
         }
     }
 
-    fn complain_of_receiving(&self, error: &io::Error) {
-        if error.kind() != io::ErrorKind::WouldBlock {
+    /// Receives nothing for a moment, because of `error`.
+    fn rest(&mut self, error: &io::Error) {
+        self.retry = Some(Box::pin(sleep_until(self.now + RETRY)));
+        if self.deaf.is_due(self.now) {
             let message = format!("recvmmsg() on {} failed ({})", self.id, describe(error));
             self.worker.shared.plan.load().settings.error_log.write(Level::Alert, &message);
         }
+    }
+
+    /// Whether it may receive. If not yet, the task of `cx` is woken when it may.
+    fn has_rested(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.retry.as_mut().is_some_and(|retry| retry.as_mut().poll(cx).is_pending()) {
+            return false;
+        }
+        self.retry = None;
+        true
     }
 }
 

@@ -10,9 +10,12 @@ mod changes;
 mod handlers;
 mod hasty_peers;
 mod phases;
+mod records;
 mod shortage;
 mod shortage_of_peers;
 mod sockets;
+#[path = "../specs/mod.rs"]
+mod specs;
 mod support;
 mod tls;
 mod udp_listeners;

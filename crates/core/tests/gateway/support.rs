@@ -8,6 +8,9 @@ use qanat_core::error::ApplyError;
 use qanat_core::gateway::Gateway;
 use qanat_plan as spec;
 
+use crate::specs;
+pub(crate) use crate::specs::proxy as proxy_to;
+
 /// Long enough for any machine; nothing waits for it unless a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -97,15 +100,7 @@ pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 pub(crate) fn settings(worker_connections: u32) -> spec::Settings {
-    spec::Settings {
-        node_name: String::new(),
-        hostname: "test".into(),
-        version: "1.26.2".into(),
-        error_log: Vec::new(),
-        worker_connections,
-        shutdown_timeout_ms: 0,
-        handlers: 0,
-    }
+    spec::Settings { worker_connections, ..specs::settings() }
 }
 
 /// A port of 127.0.0.1 that was free a moment ago.
@@ -124,32 +119,7 @@ pub(crate) fn tcp_id(address: &str) -> String {
 
 /// A listener whose default server is called after it: `tcp:ADDRESS/`.
 pub(crate) fn listener(address: &str) -> spec::Listener {
-    let id = tcp_id(address);
-    spec::Listener {
-        default_server: format!("{id}/"),
-        id,
-        protocol: spec::Protocol::Tcp,
-        address: address.into(),
-        parent: None,
-        tls: false,
-        proxy_protocol: false,
-        mesh: false,
-        socket: options(),
-        origin: "test.conf:1".into(),
-    }
-}
-
-pub(crate) fn options() -> spec::SocketOptions {
-    spec::SocketOptions {
-        backlog: 511,
-        rcvbuf: None,
-        sndbuf: None,
-        keepalive: None,
-        ipv6only: true,
-        fastopen: None,
-        reuseport: false,
-        deferred: false,
-    }
+    specs::listener(spec::Protocol::Tcp, address)
 }
 
 pub(crate) fn text(value: &str) -> spec::Template {
@@ -161,20 +131,9 @@ pub(crate) fn server(listener: &str, name: &str, answer: &str) -> spec::Server {
     let names = if name.is_empty() { Vec::new() } else { vec![exact(name)] };
     spec::Server {
         id: format!("{listener}/{name}"),
-        listeners: vec![listener.into()],
         name: name.into(),
         names,
-        error_log: None,
-        access: Vec::new(),
-        set: Vec::new(),
-        preread: spec::Preread { tls: false, buffer_size: 16384, timeout_ms: 30_000 },
-        handlers: spec::Handlers::default(),
-        proxy_protocol_timeout_ms: 30_000,
-        tcp_nodelay: true,
-        tls: None,
-        content: spec::Content::Return { text: text(answer) },
-        access_log: Vec::new(),
-        origin: "test.conf:2".into(),
+        ..specs::server(listener, spec::Content::Return { text: text(answer) })
     }
 }
 
@@ -239,42 +198,5 @@ pub(crate) fn read(mut stream: TcpStream) -> String {
 }
 
 pub(crate) fn upstream(address: &str) -> spec::Upstream {
-    let peer = spec::Peer {
-        server: address.into(),
-        address: address.into(),
-        weight: 1,
-        max_conns: 0,
-        max_fails: 1,
-        fail_timeout_ms: 10_000,
-        backup: false,
-        down: false,
-    };
-    spec::Upstream {
-        name: address.into(),
-        handler: None,
-        balance: spec::Balance::RoundRobin {},
-        peers: vec![peer],
-        origin: "test.conf:3".into(),
-    }
-}
-
-pub(crate) fn proxy_to(name: &str) -> spec::Proxy {
-    spec::Proxy {
-        target: spec::ProxyTarget::Upstream { name: name.into() },
-        connect_timeout_ms: 10_000,
-        timeout_ms: 60_000,
-        buffer_size: 16384,
-        next_upstream: true,
-        next_upstream_tries: 0,
-        next_upstream_timeout_ms: 0,
-        protocol: spec::ProxyProtocol::Off,
-        half_close: false,
-        bind: None,
-        socket_keepalive: false,
-        upload_rate: None,
-        download_rate: None,
-        requests: 0,
-        responses: None,
-        tls: None,
-    }
+    specs::upstream(address, vec![specs::peer(address)])
 }

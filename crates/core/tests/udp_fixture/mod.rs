@@ -18,6 +18,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::specs;
+
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,6 +36,8 @@ pub(crate) struct Gateway {
 /// What a test may change of the plan before it is linked.
 pub(crate) struct Change {
     pub(crate) change: spec::ChangeSet,
+    /// The listener's socket; a clone of it keeps the port.
+    pub(crate) socket: StdSocket,
 }
 
 impl Change {
@@ -57,8 +61,7 @@ impl Change {
 
 /// A listener that proxies to `peers`.
 pub(crate) fn proxying(listen: &str, peers: &[SocketAddr], tweak: impl FnOnce(&mut Change)) -> Gateway {
-    let content = spec::Content::Proxy { proxy: Box::new(proxy()) };
-    Gateway::start(listen, content, peers, tweak)
+    Gateway::start(listen, specs::proxied(specs::proxy("u")), peers, tweak)
 }
 
 /// A listener that returns `text`.
@@ -76,7 +79,8 @@ impl Gateway {
         let socket = StdSocket::bind(listen).unwrap();
         let address = socket.local_addr().unwrap();
         let log = log_path();
-        let mut change = Change { change: change_set(address, content, peers, &log) };
+        let change = change_set(address, content, peers, &log);
+        let mut change = Change { change, socket: socket.try_clone().unwrap() };
         tweak(&mut change);
         if change.change.put.listeners[0].mesh {
             let socket = socket2::SockRef::from(&socket);
@@ -216,105 +220,16 @@ fn change_set(
         path: vec![text(log.to_str().expect("a path in UTF-8"))],
     };
     let access_log = vec![spec::AccessLog { target, format: "f".into(), condition: None }];
-    let server = spec::Server {
-        id: "s".into(),
-        listeners: vec!["l".into()],
-        name: "s".into(),
-        names: vec![],
-        error_log: None,
-        access: vec![],
-        set: vec![],
-        preread: spec::Preread { tls: false, buffer_size: 16_384, timeout_ms: 1000 },
-        handlers: spec::Handlers::default(),
-        proxy_protocol_timeout_ms: 1000,
-        tcp_nodelay: true,
-        tls: None,
-        content,
-        access_log,
-        origin: String::new(),
-    };
-    let settings = spec::Settings {
-        node_name: String::new(),
-        hostname: "host".into(),
-        version: "1".into(),
-        error_log: vec![],
-        worker_connections: 1000,
-        shutdown_timeout_ms: 0,
-        handlers: 0,
-    };
-    let put = spec::Objects {
+    let mut listener = specs::listener(spec::Protocol::Udp, &address.to_string());
+    listener.id = "l".into();
+    let server = spec::Server { access_log, ..specs::server(&listener.id, content) };
+    listener.default_server.clone_from(&server.id);
+    let peers = peers.iter().map(|address| specs::peer(&address.to_string())).collect();
+    specs::change_set(spec::Objects {
         formats: vec![format],
-        upstreams: vec![upstream(peers)],
-        listeners: vec![listener(address)],
+        upstreams: vec![specs::upstream("u", peers)],
+        listeners: vec![listener],
         servers: vec![server],
         ..spec::Objects::default()
-    };
-    let remove = spec::Removals::default();
-    spec::ChangeSet { schema: spec::SCHEMA, revision: 1, settings: Some(settings), put, remove }
-}
-
-fn upstream(peers: &[SocketAddr]) -> spec::Upstream {
-    let peers = peers.iter().map(|address| spec::Peer {
-        server: address.to_string(),
-        address: address.to_string(),
-        weight: 1,
-        max_conns: 0,
-        max_fails: 1,
-        fail_timeout_ms: 10_000,
-        backup: false,
-        down: false,
-    });
-    spec::Upstream {
-        name: "u".into(),
-        handler: None,
-        balance: spec::Balance::RoundRobin {},
-        peers: peers.collect(),
-        origin: String::new(),
-    }
-}
-
-fn listener(address: SocketAddr) -> spec::Listener {
-    let socket = spec::SocketOptions {
-        backlog: 511,
-        rcvbuf: None,
-        sndbuf: None,
-        keepalive: None,
-        ipv6only: true,
-        fastopen: None,
-        reuseport: false,
-        deferred: false,
-    };
-    spec::Listener {
-        id: "l".into(),
-        protocol: spec::Protocol::Udp,
-        address: address.to_string(),
-        parent: None,
-        default_server: "s".into(),
-        tls: false,
-        proxy_protocol: false,
-        mesh: false,
-        socket,
-        origin: String::new(),
-    }
-}
-
-fn proxy() -> spec::Proxy {
-    spec::Proxy {
-        target: spec::ProxyTarget::Upstream { name: "u".into() },
-        connect_timeout_ms: 1000,
-        timeout_ms: 60_000,
-        buffer_size: 16_384,
-        next_upstream: true,
-        next_upstream_tries: 0,
-        next_upstream_timeout_ms: 0,
-        protocol: spec::ProxyProtocol::Off,
-        half_close: false,
-        bind: None,
-        socket_keepalive: false,
-        upload_rate: None,
-        download_rate: None,
-        requests: 0,
-        responses: None,
-        tls: None,
-    }
+    })
 }

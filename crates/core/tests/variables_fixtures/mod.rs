@@ -14,10 +14,11 @@ use qanat_core::session::Session;
 use qanat_core::session::template::Template;
 use qanat_core::tls::TlsContext;
 use qanat_plan::{
-    AccessLog, ChangeSet, Content, ErrorLog, Escape, Handlers, Level, Listener, LogFormat, MapEntry,
-    MapPattern, Objects, Part, Preread, Protocol, Removals, SCHEMA, Server, Settings, SocketOptions, Target,
-    TargetKind, Variable, VariableKind,
+    AccessLog, ChangeSet, Content, ErrorLog, Escape, Level, Listener, LogFormat, MapEntry, MapPattern,
+    Objects, Part, Protocol, Server, Settings, Target, TargetKind, Variable, VariableKind,
 };
+
+use crate::specs;
 
 /// A template from text in which `$name` ends at the next character that cannot be in a name.
 pub(crate) fn template(text: &str) -> Vec<Part> {
@@ -110,13 +111,9 @@ impl Gateway {
             node_name: "node".to_owned(),
             hostname: "gateway.example".to_owned(),
             version: "1.31.0".to_owned(),
-            error_log: Vec::new(),
-            worker_connections: 512,
-            shutdown_timeout_ms: 0,
-            handlers: 0,
+            ..specs::settings()
         };
-        let remove = Removals::default();
-        let change = ChangeSet { schema: SCHEMA, revision: 1, settings: Some(settings), put, remove };
+        let change = ChangeSet { settings: Some(settings), ..specs::change_set(put) };
         Self { change, logs: LogWriter::start().unwrap() }
     }
 
@@ -153,47 +150,16 @@ pub(crate) fn session_with(variables: Vec<Variable>) -> Session {
     Gateway::new("127.0.0.1:5000").variables(variables).session("192.0.2.1:4000")
 }
 
+/// A listener with the one server.
 pub(crate) fn listener(protocol: Protocol, address: &str) -> Listener {
-    Listener {
-        id: format!("tcp:{address}"),
-        protocol,
-        address: address.to_owned(),
-        parent: None,
-        default_server: "main".to_owned(),
-        tls: false,
-        proxy_protocol: false,
-        mesh: false,
-        socket: SocketOptions {
-            backlog: 511,
-            rcvbuf: None,
-            sndbuf: None,
-            keepalive: None,
-            ipv6only: true,
-            fastopen: None,
-            reuseport: false,
-            deferred: false,
-        },
-        origin: "test.conf:2".to_owned(),
-    }
+    Listener { default_server: "main".to_owned(), ..specs::listener(protocol, address) }
 }
 
 fn server(listener: &str) -> Server {
     Server {
         id: "main".to_owned(),
-        listeners: vec![listener.to_owned()],
         name: "www.example.com".to_owned(),
-        names: Vec::new(),
-        error_log: None,
-        access: Vec::new(),
-        set: Vec::new(),
-        preread: Preread { tls: false, buffer_size: 16384, timeout_ms: 30000 },
-        handlers: Handlers::default(),
-        proxy_protocol_timeout_ms: 30000,
-        tcp_nodelay: true,
-        tls: None,
-        content: Content::None {},
-        access_log: Vec::new(),
-        origin: "test.conf:3".to_owned(),
+        ..specs::server(listener, Content::None {})
     }
 }
 

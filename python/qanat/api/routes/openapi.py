@@ -6,17 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from qanat.api.njet_schema import describe_njet
-from qanat.api.page import ASSETS, OPENAPI, PAGE, POLICY, START, assets_directory
+from qanat.api.page import ASSETS, OPENAPI, PAGE, POLICY, START, assets
 from qanat.api.schema import components
 
 
 def router(location: str) -> APIRouter:
     """Make the routes of the page."""
     routes = APIRouter(prefix=location, include_in_schema=False)
-    directory = assets_directory()
 
     @routes.get("/start.js")
     async def start() -> Response:
@@ -35,12 +34,12 @@ def router(location: str) -> APIRouter:
         return HTMLResponse(PAGE.format(location=location), headers=POLICY)
 
     for name, media_type in ASSETS.items():
-        response = FileResponse(directory / name, media_type=media_type)
-        routes.add_api_route(f"/{name}", _constant(response), response_class=FileResponse)
+        response = Response(assets()[name], media_type=media_type)
+        routes.add_api_route(f"/{name}", _constant(response), response_class=Response)
     return routes
 
 
-def _constant(response: FileResponse) -> Any:  # noqa: ANN401 - FastAPI reads the signature itself
+def _constant(response: Response) -> Any:  # noqa: ANN401 - FastAPI reads the signature itself
     async def asset() -> Response:
         return response
 

@@ -147,6 +147,12 @@ ROWS = (
         "File of authorities that the peer is verified by.",
     ),
     flag("proxy_ssl_verify", STREAM_SERVER, "Verify chain and name of the peer's certificate."),
-    Row("proxy_ssl_verify_depth", STREAM_SERVER, (1, 1), "Longest chain.", "1", planned=True),
+    Row(
+        "proxy_ssl_verify_depth",
+        STREAM_SERVER,
+        (1, 1),
+        "How many authorities may stand between the peer's certificate and a trusted one.",
+        "1",
+    ),
     Row("proxy_ssl_key_log", STREAM_SERVER, (1, 1), "File for TLS secrets.", planned=True),
 )

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+use super::super::verify::AcceptAny;
 use super::*;
 use crate::error::Status;
 
@@ -119,6 +120,37 @@ async fn the_certificate_suits_the_client() {
         let connected = connected.unwrap();
         let shown = connected.get_ref().1.peer_certificates().unwrap();
         assert_eq!(shown[0].as_ref(), expected.chain[0].as_slice(), "{cipher}");
+    }
+}
+
+/// A client that prefers its schemes in the reverse of rustls' order: RSA first.
+fn prefers_rsa(context: &TlsContext) -> rustls::ClientConfig {
+    let mut algorithms = context.provider.signature_verification_algorithms;
+    algorithms.mapping = algorithms.mapping.iter().rev().copied().collect::<Vec<_>>().leak();
+    rustls::ClientConfig::builder_with_provider(Arc::clone(&context.provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AcceptAny { algorithms }))
+        .with_no_client_auth()
+}
+
+#[tokio::test]
+async fn the_client_s_order_of_signature_schemes_chooses_the_certificate() {
+    let context = TlsContext::new().unwrap();
+    let (ecdsa, rsa) = (ecdsa("a.test"), rsa("a.test"));
+    let usual = Arc::clone(link_peer(&context, &peer_settings()).connector.config());
+    for (client, expected) in [(usual, &ecdsa), (Arc::new(prefers_rsa(&context)), &rsa)] {
+        for pair in [[ecdsa.clone(), rsa.clone()], [rsa.clone(), ecdsa.clone()]] {
+            let server = link_server(&context, server_settings(), &pair);
+            let (near, far) = duplex(16 * 1024);
+            let connector = tokio_rustls::TlsConnector::from(Arc::clone(&client));
+            let connecting = connector.connect("a.test".try_into().unwrap(), far);
+            let (accepted, connected) = tokio::join!(accept(near, LONG, |_| Some(server)), connecting);
+            accepted.unwrap();
+            let shown = connected.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone();
+            assert_eq!(shown.as_ref(), expected.chain[0].as_slice(), "{}", pair[0].id);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::{Source, Status};
 
-fn verifying(trusted: &spec::Certificate) -> spec::ProxyTls {
+pub(super) fn verifying(trusted: &spec::Certificate) -> spec::ProxyTls {
     let mut settings = peer_settings();
     settings.verify = true;
     settings.trusted = trusted.chain.clone();
@@ -29,7 +29,7 @@ async fn a_certificate_for_another_name_is_refused() {
     let peer = link_peer(&context, &verifying(&certificate));
     let (accepted, connected) = shake(&server, &peer, "b.test").await;
     let error = connected.unwrap_err();
-    assert_eq!(error.message, "upstream TLS certificate does not match \"b.test\"");
+    assert_eq!(error.message, "upstream SSL certificate does not match \"b.test\"");
     assert_eq!((error.status, error.source), (Status::BadGateway, Source::Peer));
     assert!(accepted.is_err(), "the peer gets an alert");
 }
@@ -40,7 +40,7 @@ async fn an_untrusted_certificate_is_refused() {
     let server = link_server(&context, server_settings(), &[ecdsa("a.test")]);
     let peer = link_peer(&context, &verifying(&ecdsa("other.test")));
     let error = shake(&server, &peer, "a.test").await.1.unwrap_err();
-    assert!(error.message.starts_with("upstream TLS certificate verify error: ("), "{error}");
+    assert_eq!(error.message, "upstream SSL certificate verify error: (18:self-signed certificate)");
 }
 
 #[test]
@@ -83,7 +83,7 @@ async fn a_name_that_cannot_be_verified_is_refused() {
     let peer = link_peer(&context, &verifying(&certificate));
     let (near, _far) = duplex(16);
     let error = peer.connect(near, "not a name!").await.unwrap_err();
-    assert_eq!(error.message, "upstream TLS certificate does not match \"not a name!\"");
+    assert_eq!(error.message, "upstream SSL certificate does not match \"not a name!\"");
 }
 
 #[tokio::test]

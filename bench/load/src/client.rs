@@ -25,7 +25,10 @@ async fn connect(run: Run, resume: bool) -> Result<Box<dyn Bytes>> {
 }
 
 async fn exchange(stream: &mut dyn Bytes) -> Result<()> {
-    let mut message = [b'q'; MESSAGE];
+    exchange_message(stream, [b'q'; MESSAGE]).await
+}
+
+async fn exchange_message(stream: &mut dyn Bytes, mut message: [u8; MESSAGE]) -> Result<()> {
     stream.write_all(&message).await?;
     timeout(STALLED, stream.read_exact(&mut message)).await??;
     Ok(())
@@ -59,14 +62,33 @@ pub(crate) async fn requests(run: Run) -> Result<u64> {
     .await
 }
 
+/// A login of a device: type, version, wait, and the length of a body in JSON, which names it.
+fn login(device: u64) -> [u8; MESSAGE] {
+    let body = format!("{{\"devid\": \"dev-{device}\", \"model\": \"m1\", \"pad\": \"");
+    let mut message = [b'x'; MESSAGE];
+    message[..6].copy_from_slice(&[b'L', b'1', 0, 30, 0, u8::try_from(MESSAGE - 6).unwrap_or_default()]);
+    message[6..6 + body.len()].copy_from_slice(body.as_bytes());
+    message[MESSAGE - 2..].copy_from_slice(b"\"}");
+    message
+}
+
 /// Connections with one request each, closed by the server; the unit is a connection. TLS makes a full handshake.
 pub(crate) async fn connections(run: Run) -> Result<u64> {
+    once_each(run, |_| [b'q'; MESSAGE]).await
+}
+
+/// As [`connections`], each with the login of another device.
+pub(crate) async fn logins(run: Run) -> Result<u64> {
+    once_each(run, login).await
+}
+
+async fn once_each(run: Run, message: fn(u64) -> [u8; MESSAGE]) -> Result<u64> {
     together(run, || async move {
         let begun = Instant::now();
         let mut units = 0;
         while begun.elapsed() < run.time {
             let mut stream = connect(run, false).await?;
-            exchange(&mut *stream).await?;
+            exchange_message(&mut *stream, message(units)).await?;
             let mut end = [0; 1];
             let at_end = timeout(STALLED, stream.read(&mut end)).await?;
             if at_end.is_ok_and(|n| n > 0) {

@@ -44,6 +44,7 @@ async fn main() -> Result<()> {
             let units = match *kind {
                 "requests" => client::requests(run).await?,
                 "connections" => client::connections(run).await?,
+                "logins" => client::logins(run).await?,
                 "bulk" => client::bulk(run).await?,
                 "idle" => client::idle(run).await?,
                 "udp-requests" => udp::requests(run).await?,

@@ -1,5 +1,7 @@
 //! From `proxy_pass` to a connected peer: one attempt after another until one succeeds or none is left.
 
+mod chosen;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ use crate::upstream::{Picked, Tries, Upstream};
 pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked), SessionError> {
     session.action = "connecting to upstream";
     let upstream = target(session, proxy)?;
+    if let Some(chain) = &upstream.handler {
+        return Box::pin(chosen::any(session, proxy, &upstream, chain)).await;
+    }
     let mut retries = Retries::new(&upstream, proxy);
     let mut tries = Tries::default();
     loop {
@@ -37,11 +42,8 @@ pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked
         };
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let deadline = Duration::from_millis(proxy.spec.connect_timeout_ms);
-        let outcome = match timeout(deadline, attempt(session, proxy, &picked)).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(timed_out()),
-        };
-        match outcome {
+        let outcome = timeout(deadline, attempt(session, proxy, &picked)).await;
+        match outcome.unwrap_or_else(|_elapsed| Err(timed_out())) {
             Ok(stream) => {
                 picked.connected();
                 note_connected(session, &stream);
@@ -95,6 +97,7 @@ fn literal(address: &str) -> spec::Upstream {
     };
     spec::Upstream {
         name: address.to_owned(),
+        handler: None,
         balance: spec::Balance::RoundRobin {},
         peers: vec![peer],
         origin: String::new(),
@@ -126,6 +129,7 @@ impl Retries {
     }
 }
 
+/// One attempt. What a handler wants goes before what the configuration says.
 async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<Stream, SessionError> {
     let (mut socket, reset) = open(session, proxy, &picked.address).await?;
     if reset && proxy.spec.protocol == ProxyProtocol::Off && proxy.tls.is_none() {
@@ -139,15 +143,25 @@ async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Resul
             attempt.bytes_sent = header.len() as u64;
         }
     }
-    let Some((tls, name)) = &proxy.tls else { return Ok(Stream::Plain(socket)) };
+    let wants_tls = session.choice().and_then(|choice| choice.tls);
+    let Some((tls, name)) = proxy.tls.as_ref().filter(|_| wants_tls != Some(false)) else {
+        return if wants_tls == Some(true) { Err(no_tls()) } else { Ok(Stream::Plain(socket)) };
+    };
     session.action = "SSL handshaking to upstream";
-    let name = match name {
-        Some(template) => template.text(session),
-        None => target_name(session, proxy),
+    let chosen = session.choice().and_then(|choice| choice.name.as_deref().map(str::to_owned));
+    let name = match (chosen, name) {
+        (Some(name), _) => name,
+        (None, Some(template)) => template.text(session),
+        (None, None) => target_name(session, proxy),
     };
     // The handshake's state is large and rare: it does not belong into every session's future.
     let stream = Box::pin(tls.connect(socket, without_port(&name))).await?;
     Ok(Stream::Peer(Box::new(stream)))
+}
+
+fn no_tls() -> SessionError {
+    let text = "a handler chose TLS for a peer, and \"proxy_ssl\" is off";
+    SessionError::new(Status::Internal, Source::Gateway, Level::Error, text)
 }
 
 /// The name in `proxy_pass`.

@@ -49,17 +49,31 @@ pub struct SessionError {
     pub message: String,
     /// The system's error, if there was one; printed as `(errno: text)`.
     pub cause: Option<io::Error>,
+    /// A status that a handler chose instead.
+    pub chosen: Option<u16>,
 }
 
 impl SessionError {
     /// An end that the log mentions at `level`.
     pub fn new(status: Status, source: Source, level: Level, message: impl Into<String>) -> Self {
-        Self { status, source, level: Some(level), message: message.into(), cause: None }
+        Self { status, source, level: Some(level), message: message.into(), cause: None, chosen: None }
     }
 
     /// An end that needs no line.
     pub fn silent(status: Status, source: Source) -> Self {
-        Self { status, source, level: None, message: String::new(), cause: None }
+        Self { status, source, level: None, message: String::new(), cause: None, chosen: None }
+    }
+
+    /// Ends with the status that a handler chose.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.chosen = Some(status);
+        self
+    }
+
+    /// The status as a number.
+    pub fn code(&self) -> u16 {
+        self.chosen.unwrap_or(self.status as u16)
     }
 
     /// Adds the system's error.

@@ -21,6 +21,7 @@ use crate::gateway::shared::{Shared, Worker};
 use crate::gateway::sockets::{Orders, Sockets, Step};
 use crate::gateway::worker::{Command, Thread};
 use crate::log::writer::LogWriter;
+use crate::phase::Hooks;
 use crate::plan::Plan;
 use crate::plan::link::{Context, link};
 use crate::snapshot;
@@ -58,8 +59,17 @@ impl Gateway {
     /// # Errors
     /// If the system refuses a thread, an event loop or random numbers.
     pub fn new(options: &Options) -> io::Result<Self> {
+        Self::with_hooks(options, None)
+    }
+
+    /// As [`Self::new`], with handlers that `hooks` runs.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_hooks(options: &Options, hooks: Option<Arc<dyn Hooks>>) -> io::Result<Self> {
         let tls = TlsContext::new().map_err(io::Error::other)?;
         let shared = Arc::new(Shared::new(LogWriter::start()?, tls));
+        shared.plan.store(Arc::new(Plan { hooks, ..Plan::default() }));
         let workers = usize::try_from(options.workers.max(1)).unwrap_or(1);
         let threads = (0..workers).map(|index| Thread::start(index, Arc::clone(&shared)));
         let threads = threads.collect::<io::Result<Vec<_>>>()?;

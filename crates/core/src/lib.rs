@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod listener;
 pub mod log;
 pub mod mesh;
+pub mod phase;
 pub mod plan;
 pub mod preface;
 pub mod preread;

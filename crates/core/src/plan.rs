@@ -13,6 +13,7 @@ use qanat_plan as spec;
 use crate::address::Address;
 use crate::log::access::{AccessLog, LogFormat};
 use crate::log::error::ErrorLogs;
+use crate::phase::{Chains, Hooks};
 use crate::plan::names::NameTable;
 use crate::plan::network::Rule;
 use crate::session::template::Template;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub revision: u64,
     /// Gateway-wide settings.
     pub settings: Arc<Settings>,
+    /// Where handlers are run; none without an interpreter.
+    pub hooks: Option<Arc<dyn Hooks>>,
     /// By variable name.
     pub variables: HashMap<Arc<str>, Arc<Variable>>,
     /// By format name.
@@ -56,6 +59,8 @@ pub struct Settings {
     pub worker_connections: u32,
     /// `worker_shutdown_timeout` in milliseconds; 0 waits without end.
     pub shutdown_timeout_ms: u64,
+    /// Which load of the Python handlers sessions use.
+    pub handlers: u64,
 }
 
 /// A listening address with its virtual servers.
@@ -91,6 +96,8 @@ pub struct Server {
     pub access: Vec<Rule>,
     /// `set`: name and value.
     pub set: Vec<(Arc<str>, Template)>,
+    /// Handlers in Python, if there are any.
+    pub handlers: Option<Box<Chains>>,
     /// TLS termination.
     pub tls: Option<Arc<ServerTls>>,
     /// What answers.

@@ -2,6 +2,7 @@
 
 pub mod datagram;
 pub mod epoll;
+pub mod event;
 pub mod listen;
 pub mod peek;
 pub mod thread;

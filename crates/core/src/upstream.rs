@@ -21,6 +21,8 @@ pub use self::picked::Picked;
 pub use self::snapshot::{Health, PeerSnapshot};
 use crate::balance::{Dice, Method};
 use crate::clock::{self, Instant};
+use crate::phase::call::Choice;
+use crate::phase::{Chain, Phase};
 use crate::plan::link::LinkError;
 use crate::session::Session;
 use crate::session::template::Template;
@@ -29,6 +31,8 @@ use crate::session::template::Template;
 pub struct Upstream {
     /// Its description.
     pub spec: Arc<spec::Upstream>,
+    /// What chooses instead, in Python.
+    pub handler: Option<Chain>,
     method: Method,
     key: Option<Template>,
     primary: Group,
@@ -70,6 +74,7 @@ impl Upstream {
         let primary = Group::new(primary);
         Ok(Self {
             spec: Arc::new(spec.clone()),
+            handler: Chain::link(Phase::Balance, spec.handler.as_slice()),
             method: Method::link(&spec.balance, &primary),
             key: key.transpose().map_err(|message| LinkError::new("balance.key", message))?,
             primary,
@@ -111,6 +116,18 @@ impl Upstream {
         }
         let index = self.method.pick_backup(&self.backup, tries, now)?;
         Some(self.take(&self.backup, index, tries, now))
+    }
+
+    /// The peer that a handler chose. If it is one of this upstream, its connections and failures are counted there.
+    pub(crate) fn pick_chosen(&self, choice: &Choice) -> Picked {
+        let groups = [&self.primary, &self.backup];
+        let known = groups.iter().flat_map(|group| group.peers()).find(|peer| peer.address == choice.address);
+        let Some(peer) = known else {
+            return Picked::stranger(choice.address.clone(), Arc::clone(&choice.text), self.since);
+        };
+        let _turn = self.turn.lock();
+        peer.state.begin(self.moment(clock::now()), peer.fail_timeout_ms);
+        Picked::new(peer, Some(Arc::clone(&self.turn)), self.since)
     }
 
     /// How many attempts a session has at most: peers that are not `down`, backups included.

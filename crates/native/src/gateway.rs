@@ -1,18 +1,23 @@
 //! `Gateway`: the handle by which `control` rules the data plane.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use qanat_core::gateway;
+use qanat_core::phase::Hooks;
 use qanat_plan::{ChangeSet, Level, Options};
 
+use crate::bridge::{Bridge, Queue};
 use crate::errors;
 
 /// A running data plane: worker threads that serve the current plan.
 #[pyclass(frozen, module = "qanat._native")]
 pub(crate) struct Gateway {
     gateway: gateway::Gateway,
+    queue: Arc<Queue>,
 }
 
 #[pymethods]
@@ -20,8 +25,15 @@ impl Gateway {
     #[new]
     fn new(py: Python<'_>, options: &[u8]) -> PyResult<Self> {
         let options = Options::decode(options).map_err(|error| errors::undecodable(&error))?;
-        let gateway = py.detach(|| gateway::Gateway::new(&options))?;
-        Ok(Self { gateway })
+        let queue = Arc::new(Queue::new()?);
+        let hooks: Arc<dyn Hooks> = Arc::<Queue>::clone(&queue);
+        let gateway = py.detach(|| gateway::Gateway::with_hooks(&options, Some(hooks)))?;
+        Ok(Self { gateway, queue })
+    }
+
+    /// Return where the calls of handlers arrive.
+    fn bridge(&self) -> Bridge {
+        Bridge::new(Arc::clone(&self.queue))
     }
 
     /// Validate and link a change set and bind its new sockets; nothing is visible yet. Return a ticket.

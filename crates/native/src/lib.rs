@@ -1,7 +1,10 @@
 //! The Python extension `qanat._native`: the only crate that knows Python. Thin: it decodes, calls and translates errors.
 
+mod balance;
+mod bridge;
 mod errors;
 mod gateway;
+mod session;
 
 use pyo3::prelude::*;
 
@@ -12,9 +15,15 @@ use qanat_plan::ChangeSet;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use super::balance::{ConsistentHash, Peer, RoundRobin};
+    #[pymodule_export]
+    use super::bridge::Bridge;
+    #[pymodule_export]
     use super::errors::{ListenError, PlanError};
     #[pymodule_export]
     use super::gateway::Gateway;
+    #[pymodule_export]
+    use super::session::{LackError, PhaseError, Session};
     #[pymodule_export]
     use super::{check, variable_names};
 }

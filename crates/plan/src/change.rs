@@ -90,6 +90,8 @@ pub struct Settings {
     pub worker_connections: u32,
     /// `worker_shutdown_timeout` in milliseconds; 0 waits without end.
     pub shutdown_timeout_ms: u64,
+    /// Which load of the Python handlers new sessions use; sessions keep the one that they began with.
+    pub handlers: u64,
 }
 
 /// Objects by kind. Each kind has its own space of ids.

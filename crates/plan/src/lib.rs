@@ -19,7 +19,7 @@ pub use change::{ChangeSet, DecodeError, Objects, Options, Removals, SCHEMA, Set
 pub use listener::{Keepalive, Listener, Protocol, SocketOptions};
 pub use log::{AccessLog, ErrorLog, Escape, Level, LogFormat, Target, TargetKind};
 pub use proxy::{Bind, Proxy, ProxyProtocol, ProxyTarget, ProxyTls};
-pub use server::{AccessRule, Content, NameKind, Preread, Server, ServerName, SetVariable};
+pub use server::{AccessRule, Content, Handlers, NameKind, Preread, Server, ServerName, SetVariable};
 pub use template::{Part, Template};
 pub use tls::{Certificate, ServerTls};
 pub use upstream::{Balance, Peer, Upstream};

@@ -24,6 +24,8 @@ pub struct Server {
     pub set: Vec<SetVariable>,
     /// The preread phase.
     pub preread: Preread,
+    /// Handlers in Python.
+    pub handlers: Handlers,
     /// `proxy_protocol_timeout` in milliseconds.
     pub proxy_protocol_timeout_ms: u64,
     /// `tcp_nodelay`.
@@ -91,6 +93,20 @@ pub struct Preread {
     /// `preread_buffer_size` in bytes.
     pub buffer_size: u32,
     /// `preread_timeout` in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// Handlers in Python: names that the interpreter's side resolves, those of `stream` before those of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handlers {
+    /// `access_by_python`.
+    pub access: Vec<String>,
+    /// `preread_by_python`.
+    pub preread: Vec<String>,
+    /// `log_by_python`.
+    pub log: Vec<String>,
+    /// `python_timeout` in milliseconds, for these and for the handler of an upstream.
     pub timeout_ms: u64,
 }
 

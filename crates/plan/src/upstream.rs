@@ -12,6 +12,8 @@ pub struct Upstream {
     pub name: String,
     /// How a peer is chosen.
     pub balance: Balance,
+    /// `balance_by_python`: a handler that chooses instead; without a choice of its own, `balance` decides.
+    pub handler: Option<String>,
     /// The peers, in order of configuration.
     pub peers: Vec<Peer>,
     /// Where it stands, for messages: `FILE:LINE`.

@@ -45,6 +45,11 @@ def check(source: Source) -> Loaded:
     loaded = load_configuration(source)
     compiled = loaded.compiled
     problems = list(_check_user(loaded))
+    if compiled.handlers:
+        # Imported late, as most configurations have none; not run: that is for the start.
+        from qanat.handlers.load import load  # noqa: PLC0415
+
+        load(compiled.handlers, run_init=False)
     try:
         make_log_directories(loaded, source.paths.prefix)
         for path in log_paths(loaded):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import qanat
@@ -14,10 +14,12 @@ from qanat.cli.lifecycle import Lifecycle
 from qanat.cli.logs import logging_to
 from qanat.cli.messages import announce
 from qanat.cli.sockets import addresses_in_use
+from qanat.config.errors import ConfigError
 from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
 from qanat.control.state import FileAccess
+from qanat.handlers.run import Handlers
 from qanat.store.base import StoreError, StoreInUse
 from qanat.store.sqlite import SqliteStore
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from qanat.cli.configuration import Loaded, Source
     from qanat.cli.messages import Messages
     from qanat.cli.process import PidFile, Readiness
-    from qanat.control.engine import Engine
+    from qanat.control.engine import Engine, NativeEngine
 
 _SHOWN = 5  # listeners named in the line that the start ends with
 
@@ -50,10 +52,17 @@ async def serve(start: Start) -> int:
         return await _serve(start, engine)
 
 
-async def _serve(start: Start, engine: Engine) -> int:
+async def _serve(start: Start, engine: NativeEngine) -> int:
     loaded = start.loaded
+    handlers = Handlers(engine.bridge())
     try:
+        start = replace(start, loaded=use_handlers(handlers, loaded))
+        loaded = start.loaded
         gateway, api = await _open(start, engine)
+    except ConfigError as error:
+        start.messages.problems(error.problems)
+        await asyncio.to_thread(engine.stop)
+        return 1
     except (StoreError, ChangeRefused, ControlBindError) as error:
         if isinstance(error, StoreInUse):
             # Whoever starts the same twice looks for nginx's words.
@@ -62,7 +71,7 @@ async def _serve(start: Start, engine: Engine) -> int:
         start.messages.say("emerg", str(text))
         await asyncio.to_thread(engine.stop)
         return 1
-    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, start.pid_file)
+    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, start.pid_file, handlers)
     lifecycle.install()
     if start.pid_file is not None:
         start.pid_file.write()
@@ -78,6 +87,7 @@ async def _serve(start: Start, engine: Engine) -> int:
     await gateway.close()
     engine.log("notice", "exit")
     await asyncio.to_thread(engine.stop)
+    await handlers.close()
     return 0
 
 
@@ -99,6 +109,11 @@ async def _open(start: Start, engine: Engine) -> tuple[LiveGateway, ControlApi]:
         await gateway.close()
         raise
     return gateway, api
+
+
+def use_handlers(handlers: Handlers, loaded: Loaded) -> Loaded:
+    """Load the handlers of a configuration. Raise `ConfigError`."""
+    return replace(loaded, compiled=handlers.put_to_use(loaded.compiled))
 
 
 def greeting(loaded: Loaded) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from qanat.compiler.handler_sources import HandlerSources
 from qanat.config.errors import Problem
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Compilation:
     certificates: dict[str, Certificate] = field(default_factory=dict)
     pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    handlers: HandlerSources = field(default_factory=HandlerSources)
 
     def refuse(self, directive: Directive, message: str) -> None:
         """Note an error at a directive."""

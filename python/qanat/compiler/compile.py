@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from qanat.compiler import plan
 from qanat.compiler.compilation import Compilation, Refused, Resolve, World, resolve_host
 from qanat.compiler.control import control_endpoints
+from qanat.compiler.handler_sources import HandlerSources
+from qanat.compiler.handlers import check_datagrams, read_init, read_path
 from qanat.compiler.inherit import Level
 from qanat.compiler.listen import Listeners
 from qanat.compiler.log import check_formats, read_log_format
@@ -55,6 +57,7 @@ class Compiled:
     warnings: tuple[Problem, ...]
     defaults: Level = field(default_factory=Level)
     upstream_names: Mapping[str, str] = field(default_factory=dict)
+    handlers: HandlerSources = field(default_factory=HandlerSources)
 
 
 def compile_config(
@@ -93,6 +96,7 @@ def _compile(
         warnings=_in_order(compilation.warnings, tree, control),
         defaults=stream.level,
         upstream_names=stream.upstream_names,
+        handlers=compilation.handlers,
     )
 
 
@@ -136,6 +140,9 @@ _OBJECTS: dict[str, Callable[[Compilation, Directive], None]] = {
     "map": read_map,
     "log_format": read_log_format,
     "upstream": read_upstream,
+    "init_by_python": read_init,
+    "init_by_python_block": read_init,
+    "python_path": read_path,
 }
 _WITHOUT_EFFECT = frozenset(
     {
@@ -190,6 +197,7 @@ def _read_servers(compilation: Compilation, stream: _Stream, entries: list[Direc
         names.claim(compilation, entry, block.names, listeners)
         stream.servers.append(make_server(compilation, block, identity))
         blocks[identity.id] = block, entry
+    check_datagrams(compilation, ((server, blocks[server.id][1]) for server in stream.servers))
     _check_tls(compilation, stream, blocks)
 
 

@@ -91,6 +91,15 @@ class Preread(Record, frozen=True, kw_only=True):
     timeout_ms: int = 30_000
 
 
+class Handlers(Record, frozen=True, kw_only=True):
+    """Handlers in Python, by the names that `qanat.handlers` resolves."""
+
+    access: tuple[str, ...] = ()
+    preread: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    timeout_ms: int = 5000
+
+
 class ServerTls(Record, frozen=True, kw_only=True):
     """`ssl_*` of a virtual server; ciphers are IANA suite names, empty for the default set."""
 
@@ -227,6 +236,7 @@ class Server(Record, frozen=True, kw_only=True):
     access: tuple[AccessRule, ...] = ()
     set: tuple[SetVariable, ...] = ()
     preread: Preread = Preread()
+    handlers: Handlers = Handlers()
     proxy_protocol_timeout_ms: int = 30_000
     tcp_nodelay: bool = True
     tls: ServerTls | None = None
@@ -288,6 +298,7 @@ class Upstream(Record, frozen=True, kw_only=True):
 
     name: str
     balance: Balance = RoundRobin()
+    handler: str | None = None
     peers: tuple[Peer, ...]
     origin: str
 
@@ -339,6 +350,7 @@ class Settings(Record, frozen=True, kw_only=True):
     error_log: tuple[ErrorLog, ...]
     worker_connections: int = 512
     shutdown_timeout_ms: int = 0
+    handlers: int = 0
 
 
 class Objects(Record, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qanat.compiler import access, content, log, plan, preread, proxy, tls
+from qanat.compiler import access, content, handlers, log, plan, preread, proxy, tls
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.inherit import Level, by_directive, read_setting
 from qanat.compiler.listen import Listen, read_listen
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _INHERITED = (
     *(*access.SETTINGS, *tls.SETTINGS, *proxy.SETTINGS, *log.SETTINGS),
     *preread.SETTINGS,
+    *handlers.SETTINGS,
 )
 _OF_STREAM = by_directive(_INHERITED)
 _OF_SERVER = by_directive((*_INHERITED, *content.SETTINGS))
@@ -72,6 +73,7 @@ def read_server(
             _read_own(compilation, block, directive)
         except Refused as refused:
             compilation.note(directive, refused)
+    handlers.add_to_outer(outer, values)
     block.level = outer.inside(values)
     return block
 
@@ -110,6 +112,7 @@ def make_server(compilation: Compilation, block: ServerBlock, identity: Identity
         access=level.items(access.RULES) or (),
         set=tuple(block.variables),
         preread=preread.make_preread(level),
+        handlers=handlers.make_handlers(level),
         proxy_protocol_timeout_ms=level.get(preread.PROXY_PROTOCOL_TIMEOUT),
         tcp_nodelay=level.get(preread.TCP_NODELAY),
         tls=tls.server_tls(compilation, level),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qanat.compiler import plan
 from qanat.compiler.address import AddressError, parse_address, with_port
 from qanat.compiler.compilation import Compilation, Refused
+from qanat.compiler.handlers import read_handler
 from qanat.compiler.units import LARGEST_U32, parse_number, parse_size, parse_time_ms
 from qanat.compiler.variables import template
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from qanat.config.tree import Directive
 
+_HANDLER = frozenset({"balance_by_python", "balance_by_python_block"})
 _SMALLEST_ZONE = 8 * mmap.PAGESIZE
 
 
@@ -28,6 +30,7 @@ class _Group:
     peers: list[tuple[plan.Peer, Directive]] = field(default_factory=list)
     balance: plan.Balance = field(default_factory=plan.RoundRobin)
     method: Directive | None = None
+    handler: str | None = None
 
 
 def read_upstream(compilation: Compilation, directive: Directive) -> None:
@@ -46,6 +49,7 @@ def read_upstream(compilation: Compilation, directive: Directive) -> None:
     compilation.upstreams[name.lower()] = plan.Upstream(
         name=name,
         balance=group.balance,
+        handler=group.handler,
         peers=tuple(peer for peer, _ in group.peers),
         origin=directive.origin,
     )
@@ -56,6 +60,10 @@ def read_upstream(compilation: Compilation, directive: Directive) -> None:
 def _read_entry(compilation: Compilation, group: _Group, entry: Directive) -> None:
     if entry.name == "server":
         group.peers += [(peer, entry) for peer in _read_server(compilation, entry)]
+    elif entry.name in _HANDLER:
+        if group.handler is not None:
+            raise Refused('"balance_by_python" directive is duplicate')
+        group.handler = read_handler(compilation, entry)
     elif entry.name == "zone":
         _check_zone(entry)
     elif entry.name in _METHODS:
@@ -69,6 +77,8 @@ def _read_entry(compilation: Compilation, group: _Group, entry: Directive) -> No
 
 def _check(group: _Group, directive: Directive) -> None:
     if not group.peers:
+        if group.handler is not None:
+            return  # Which has to choose then.
         raise Refused("no servers are inside upstream")
     if isinstance(group.balance, plan.Hash | plan.Random):
         for peer, entry in group.peers:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from crossplane.lexer import _lex_file_object as lex
 
+from qanat.config.code import MARK, cut
 from qanat.config.errors import Problem
+from qanat.config.tables.handlers import BLOCK_SUFFIX
 from qanat.config.tree import Directive
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ DEEPEST_BLOCK = 64  # far deeper than any directive stands, far from the limit o
 def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
     """Read a text into directives; `source` is its name in problems."""
     reader = _Reader(source)
+    if BLOCK_SUFFIX in text:
+        text, reader.code = cut(text)
     runs = _RUNS.findall(text + "\n")
     runs.append(_END)
     runs.append("\n")
@@ -69,11 +73,12 @@ def read(text: str, source: str) -> tuple[tuple[Directive, ...], list[Problem]]:
 class _Reader:
     """Collects words into directives and directives into blocks."""
 
-    __slots__ = ("_open", "_too_deep", "directives", "problems", "source", "words")
+    __slots__ = ("_open", "_too_deep", "code", "directives", "problems", "source", "words")
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.words: list[str] = []
+        self.code: list[str] = []
         self.directives: list[Directive] = []
         self.problems: list[Problem] = []
         self._open: list[tuple[list[str], int, list[Directive]]] = []
@@ -102,6 +107,8 @@ class _Reader:
         if not words:
             self.refuse('unexpected ";"', line)
             return
+        if self.code and words[-1].startswith(MARK):
+            words[-1] = self.code[int(words[-1][len(MARK) :])]
         self.directives.append(Directive(words[0], tuple(words[1:]), self.source, line))
         self.words = []
 

@@ -66,6 +66,7 @@ class NativeEngine:
         self.drain = gateway.drain
         self.sessions = gateway.sessions
         self.stop = gateway.stop
+        self.bridge = gateway.bridge
 
     def prepare(self, change: ChangeSet) -> int:
         """Validate, bind, and show nothing yet. Raise `PlanRefused` or `ListenRefused`."""

@@ -38,6 +38,10 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
             yield f"{page.relative_to(ROOT)}:{line}", found[1]
 
 
+FIRST_HANDLERS = next(text for place, text in blocks("python") if "handlers.md" in place)
+"""The module that the configurations of that page name."""
+
+
 def commands(*programs: str) -> Iterator[tuple[str, list[str]]]:
     """Find the lines that call a program, as words."""
     for place, text in blocks("sh"):
@@ -58,6 +62,7 @@ def test_a_configuration_passes(text: str, tmp_path: Path) -> None:
     for name in re.findall(r"token_file=([^\s;]+)", text):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("secret")
+    (tmp_path / "app.py").write_text(FIRST_HANDLERS)
     loaded = check(Source(Paths.of(conf)))
     assert loaded.warnings == ()
 

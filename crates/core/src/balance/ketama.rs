@@ -8,23 +8,23 @@ use crate::upstream::{Group, Tries};
 
 const POINTS_PER_WEIGHT: i64 = 160;
 
-/// The points of all servers, sorted.
-pub(crate) struct Ring {
-    points: Vec<(u32, Arc<str>)>,
+/// The points of all servers, sorted; each leads to what stands for its server.
+pub(super) struct Points<T> {
+    points: Vec<(u32, T)>,
 }
 
-impl Ring {
-    /// Places the servers of a group.
-    pub(super) fn new(group: &Group) -> Self {
-        let mut points: Vec<(u32, Arc<str>)> = Vec::new();
-        for peer in group.peers() {
-            let base = base(&peer.server);
+impl<T: Clone> Points<T> {
+    /// Places servers, each with its weight.
+    pub(super) fn new<'a>(servers: impl Iterator<Item = (&'a str, i64, T)>) -> Self {
+        let mut points = Vec::new();
+        for (server, weight, target) in servers {
+            let base = base(server);
             let mut previous = 0_u32;
-            for _ in 0..peer.weight.saturating_mul(POINTS_PER_WEIGHT) {
+            for _ in 0..weight.saturating_mul(POINTS_PER_WEIGHT) {
                 let mut crc = base.clone();
                 crc.update(&previous.to_le_bytes());
                 previous = crc.finalize();
-                points.push((previous, Arc::clone(&peer.server)));
+                points.push((previous, target.clone()));
             }
         }
         points.sort_by_key(|(hash, _)| *hash);
@@ -32,18 +32,43 @@ impl Ring {
         Self { points }
     }
 
+    /// What the points from that of `key` on lead to, all around the ring.
+    pub(super) fn around(&self, key: &[u8]) -> impl Iterator<Item = &T> {
+        let (before, after) = self.points.split_at(self.find(crc32fast::hash(key)));
+        after.iter().chain(before).map(|(_, target)| target)
+    }
+
+    /// The first point that is not before `hash`; the one past the end stands for the first.
+    fn find(&self, hash: u32) -> usize {
+        self.points.partition_point(|(point, _)| *point < hash)
+    }
+}
+
+/// The points of a group.
+pub(crate) struct Ring {
+    ring: Points<Arc<str>>,
+}
+
+impl Ring {
+    /// Places the servers of a group.
+    pub(super) fn new(group: &Group) -> Self {
+        let servers = group.peers().iter().map(|peer| (&*peer.server, peer.weight, Arc::clone(&peer.server)));
+        Self { ring: Points::new(servers) }
+    }
+
     /// Chooses the peer that the key belongs to, or one of the next points; of several peers of one server name, the
     /// one whose turn it is.
     pub(super) fn pick(&self, group: &Group, key: &[u8], tries: &mut Tries, now: u64) -> Option<usize> {
-        if key.is_empty() || self.points.is_empty() {
+        let points = &self.ring.points;
+        if key.is_empty() || points.is_empty() {
             return round_robin::pick(group, tries, now);
         }
         let mut place = match tries.hash {
             Some(place) => place as usize,
-            None => self.find(crc32fast::hash(key)),
+            None => self.ring.find(crc32fast::hash(key)),
         };
         while tries.misses <= MAX_MISSES {
-            let server = &self.points[place % self.points.len()].1;
+            let server = &points[place % points.len()].1;
             if let Some(index) = round_robin::pick_of(group, tries, now, |peer| peer.server == *server) {
                 tries.hash = u32::try_from(place).ok();
                 return Some(index);
@@ -52,11 +77,6 @@ impl Ring {
             tries.misses += 1;
         }
         round_robin::pick(group, tries, now)
-    }
-
-    /// The first point that is not before `hash`; the one past the end stands for the first.
-    fn find(&self, hash: u32) -> usize {
-        self.points.partition_point(|(point, _)| *point < hash)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::describe;
 use crate::gateway::shared::{Shared, Worker};
 use crate::gateway::sockets::Orders;
 use crate::listener::Share;
+use crate::phase::mailbox;
 use crate::udp;
 
 /// Orders that may wait for a worker. Changes are made one at a time, so one is the rule.
@@ -57,6 +58,7 @@ impl Thread {
         let local = Arc::clone(&worker);
         let handle = std::thread::Builder::new().name(name).spawn(move || {
             runtime.spawn(tick());
+            runtime.spawn(mailbox::serve());
             runtime.block_on(obey(local, received));
             // Ends all sessions; each writes its record as it is dropped.
             runtime.shutdown_timeout(Duration::ZERO);

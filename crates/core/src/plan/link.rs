@@ -10,6 +10,7 @@ use crate::error::ApplyError;
 use crate::log::access::{AccessLog, LogFormat};
 use crate::log::error::ErrorLogs;
 use crate::log::writer::LogWriter;
+use crate::phase::Chains;
 use crate::plan::network::Rule;
 use crate::plan::{Content, Listener, Plan, Proxy, Server, Settings, Target};
 use crate::session::template::Template;
@@ -93,6 +94,7 @@ fn link_settings(settings: &spec::Settings, context: &Context<'_>) -> Result<Set
         error_log,
         worker_connections: settings.worker_connections,
         shutdown_timeout_ms: settings.shutdown_timeout_ms,
+        handlers: settings.handlers,
     })
 }
 
@@ -155,6 +157,7 @@ fn link_server_fields(
         error_log: logs.map_err(|message| LinkError::new("error_log", message))?,
         access: access.collect::<Result<_, _>>()?,
         set: set.collect::<Result<_, LinkError>>()?,
+        handlers: Chains::link(&server.handlers),
         tls: tls.transpose()?,
         content: link_content(plan, &server.content, context)?,
         access_log: access_log.collect::<Result<_, _>>()?,

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::Context;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::stream::Stream;
@@ -26,11 +26,11 @@ pub fn say_goodbye(cx: &mut Context<'_>, stream: &mut Stream) {
 }
 
 /// Ends `stream` and reads away what still arrives, for a while. Errors have nobody to go to.
-pub async fn drain(stream: &mut Stream) {
+pub async fn drain(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let _late = timeout(PATIENCE, read_away(stream)).await;
 }
 
-async fn read_away(stream: &mut Stream) -> std::io::Result<()> {
+async fn read_away(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<()> {
     stream.shutdown().await?;
     let mut unread = vec![0; 16384];
     while stream.read(&mut unread).await? > 0 {}

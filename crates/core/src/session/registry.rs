@@ -8,6 +8,7 @@ use qanat_plan::{Level, Protocol};
 use crate::error::{SessionError, Source, Status};
 use crate::gateway::shared::Worker;
 use crate::log::{access, error};
+use crate::phase;
 use crate::session::Session;
 use crate::shortage;
 
@@ -44,6 +45,11 @@ impl Open {
     /// Notes how the session ended, and says so in the error log. If it was for want of descriptors, memory or ports,
     /// the worker pauses.
     pub fn end(mut self, outcome: Result<(), SessionError>) {
+        self.conclude(outcome);
+    }
+
+    /// As [`Self::end`], with the record still to come.
+    pub fn conclude(&mut self, outcome: Result<(), SessionError>) {
         self.session.status = match outcome {
             Ok(()) => Status::Ok as u16,
             Err(why) => {
@@ -57,9 +63,10 @@ impl Open {
                     }
                     _ => error::session_error(&self.session, &why),
                 }
-                why.status as u16
+                why.code()
             }
         };
+        self.session.end_attempt();
     }
 
     fn note_connected(&self) {
@@ -83,9 +90,7 @@ impl Drop for Open {
             // The gateway stopped: nobody failed.
             session.status = Status::Ok as u16;
         }
-        if let Some(attempt) = session.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
-            attempt.ended = Some(attempt.started.elapsed());
-        }
+        session.end_attempt();
         access::record(session);
         let counters = &self.worker.shared.counters;
         if session.status != Status::Ok as u16 {
@@ -93,6 +98,9 @@ impl Drop for Open {
         }
         if let Some(server) = &self.server {
             server.fetch_sub(1, Ordering::Relaxed);
+        }
+        if !session.is_logged && session.server.handlers.is_some() {
+            phase::log_unattended(session);
         }
         self.worker.give_back(self.descriptors);
         counters.open.fetch_sub(1, Ordering::Relaxed);

@@ -7,15 +7,19 @@ use crate::plan::Content;
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::stream::{Socket, Stream};
-use crate::{access, connect, content, mesh, preface, preread, relay, tls};
+use crate::{access, connect, content, mesh, phase, preface, preread, relay, tls};
 
 /// Runs a session to its end. Its record is written whatever happens, also when this future is dropped.
 pub async fn run(mut open: Open, socket: Socket) {
     let outcome = serve(&mut open, socket).await;
-    open.end(outcome);
+    open.conclude(outcome);
+    if open.session.server.handlers.is_some() {
+        open.session.is_logged = true;
+        Box::pin(phase::log(&mut open.session)).await;
+    }
 }
 
-async fn serve(open: &mut Open, socket: Socket) -> Result<(), SessionError> {
+async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> {
     // Rare stages are boxed: a session should not carry the memory of what it does not do.
     let session = &mut open.session;
     if session.listener.spec.proxy_protocol {
@@ -25,6 +29,9 @@ async fn serve(open: &mut Open, socket: Socket) -> Result<(), SessionError> {
     set_variables(session);
     mesh::select_server(session);
     access::check(session)?;
+    if session.server.handlers.is_some() {
+        Box::pin(phase::access(session, &mut socket)).await?;
+    }
     let mut client = if session.listener.spec.tls {
         Box::pin(handshake(session, socket)).await?
     } else {
@@ -33,6 +40,9 @@ async fn serve(open: &mut Open, socket: Socket) -> Result<(), SessionError> {
     let mut early = Vec::new();
     if session.server.spec.preread.tls {
         early = Box::pin(preread::run(session, &mut client)).await?;
+    }
+    if session.server.handlers.is_some() {
+        early = Box::pin(phase::preread(session, &mut client, early)).await?;
     }
     open.settle();
     let session = &mut open.session;

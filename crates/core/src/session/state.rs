@@ -1,5 +1,6 @@
 //! The whole state of a session. Every stage reads and writes it; nothing else is passed along.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use smallvec::SmallVec;
 use crate::address::Address;
 use crate::clock::{self, Instant};
 use crate::log::error::ErrorLogs;
+use crate::phase::call::{Balanced, Choice};
 use crate::plan::{Listener, Plan, Server};
 use crate::session::vars::Values;
 use crate::tls::TlsInfo;
@@ -34,6 +36,8 @@ pub struct Session {
     pub action: &'static str,
     /// Status, once ended.
     pub status: u16,
+    /// The log handlers have been called.
+    pub(crate) is_logged: bool,
     /// Payload bytes from the client.
     pub bytes_received: u64,
     /// Payload bytes to the client.
@@ -57,6 +61,12 @@ pub struct Facts {
     pub hello: Option<PrereadHello>,
     /// What the incoming PROXY header said.
     pub proxy_header: Option<ProxyHeader>,
+    /// What a handler wants of the peer of the present attempt.
+    pub choice: Option<Arc<Choice>>,
+    /// The peer that a handler chose already.
+    pub balanced: Option<Box<Balanced>>,
+    /// What handlers keep from one phase to the next.
+    pub context: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The ClientHello as `$ssl_preread_*` show it.
@@ -129,6 +139,37 @@ impl Session {
             started: clock::now(),
             action: "initializing session",
             status: 0,
+            is_logged: false,
+            bytes_received: 0,
+            bytes_sent: 0,
+            attempts: SmallVec::new(),
+            values: Values::default(),
+            facts: None,
+        }
+    }
+
+    /// The last attempt is over, if it was not before.
+    pub fn end_attempt(&mut self) {
+        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+            attempt.ended = Some(attempt.started.elapsed());
+        }
+    }
+
+    /// Another session of the same plan and place that knows nothing else: what stands in for this one while it is
+    /// lent to a handler.
+    #[must_use]
+    pub fn stand_in(&self) -> Self {
+        Self {
+            id: self.id,
+            plan: Arc::clone(&self.plan),
+            listener: Arc::clone(&self.listener),
+            server: Arc::clone(&self.server),
+            client: self.client.clone(),
+            local: None,
+            started: self.started,
+            action: self.action,
+            status: self.status,
+            is_logged: self.is_logged,
             bytes_received: 0,
             bytes_sent: 0,
             attempts: SmallVec::new(),
@@ -150,6 +191,11 @@ impl Session {
     /// The TLS session with the client, if there is one.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.facts.as_ref()?.tls.as_ref()
+    }
+
+    /// What a handler wants of the peer of the present attempt.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.facts.as_ref()?.choice.as_deref()
     }
 
     /// Where lines about this session go.

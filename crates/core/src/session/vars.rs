@@ -76,6 +76,16 @@ pub fn get(session: &mut Session, name: &str) -> Option<String> {
     Some(into_text(out))
 }
 
+/// Sets a variable of `session`, in any case; false if the name is that of a built-in one, which cannot be set.
+pub fn set(session: &mut Session, name: &str, value: &[u8]) -> bool {
+    let name = lower_case(name);
+    if name.is_empty() || Reference::builtin(&name).is_some() {
+        return false;
+    }
+    session.values.set(&name.into(), value);
+    true
+}
+
 fn lower_case(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())

@@ -30,6 +30,10 @@ pub(super) fn connect(
 ) -> Result<(UdpSocket, Picked), SessionError> {
     session.action = "connecting to upstream";
     let upstream = target(session, proxy)?;
+    if upstream.handler.is_some() {
+        let text = "\"balance_by_python\" does not serve UDP";
+        return Err(SessionError::new(Status::Internal, Source::Gateway, Level::Error, text));
+    }
     let bind = bind_address(session, proxy);
     let prefixed = prefix(session, proxy.spec.protocol, first);
     let first = prefixed.as_deref().unwrap_or(first);

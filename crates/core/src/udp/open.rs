@@ -153,6 +153,12 @@ fn route(open: &mut Open) -> Result<(), SessionError> {
     set_variables(&mut open.session);
     mesh::select_server(&mut open.session);
     access::check(&open.session)?;
+    let handlers = open.session.server.handlers.as_ref();
+    if handlers.is_some_and(|handlers| handlers.access.is_some() || handlers.preread.is_some()) {
+        // The compiler refuses them; a session must not get around them.
+        let text = "access and preread handlers do not serve UDP";
+        return Err(SessionError::new(Status::Internal, Source::Gateway, Level::Error, text));
+    }
     open.settle();
     Ok(())
 }

@@ -15,7 +15,8 @@ pub struct Picked {
     pub address: Address,
     /// The address as logs show it.
     pub name: Arc<str>,
-    state: Arc<PeerState>,
+    /// None if it is nobody's peer.
+    state: Option<Arc<PeerState>>,
     /// None if the peer is the only one, and so is not judged.
     turn: Option<Arc<Mutex<Dice>>>,
     since: Instant,
@@ -29,7 +30,7 @@ impl Picked {
         Self {
             address: peer.address.clone(),
             name: Arc::clone(&peer.name),
-            state: Arc::clone(&peer.state),
+            state: Some(Arc::clone(&peer.state)),
             turn,
             since,
             weight: peer.weight,
@@ -37,13 +38,18 @@ impl Picked {
         }
     }
 
+    /// A peer that no upstream lists: nothing is counted.
+    pub(crate) fn stranger(address: Address, name: Arc<str>, since: Instant) -> Self {
+        Self { address, name, state: None, turn: None, since, weight: 1, max_fails: 0 }
+    }
+
     /// The connection is up: clears earlier failures.
     pub fn connected(&mut self) {
-        if let Some(turn) = &self.turn {
+        if let (Some(turn), Some(state)) = (&self.turn, &self.state) {
             // Most peers have nothing to clear, and need no turn to know it.
-            if self.state.fails() > 0 {
+            if state.fails() > 0 {
                 let _turn = turn.lock();
-                self.state.succeed();
+                state.succeed();
             }
         }
     }
@@ -55,14 +61,16 @@ impl Picked {
 
     /// As [`Self::failed`], at a given time.
     pub fn failed_at(&mut self, now: Instant) -> bool {
-        let Some(turn) = &self.turn else { return false };
+        let (Some(turn), Some(state)) = (&self.turn, &self.state) else { return false };
         let _turn = turn.lock();
-        self.state.fail(moment(self.since, now), self.weight, self.max_fails)
+        state.fail(moment(self.since, now), self.weight, self.max_fails)
     }
 }
 
 impl Drop for Picked {
     fn drop(&mut self) {
-        self.state.end();
+        if let Some(state) = &self.state {
+            state.end();
+        }
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod handlers;
 mod hasty_peers;
 mod phases;
 mod records;

@@ -23,7 +23,11 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(workers: u32) -> Self {
         let options = spec::Options { schema: spec::SCHEMA, workers };
-        Self { gateway: Gateway::new(&options).unwrap(), revision: std::cell::Cell::new(0) }
+        Self::with(Gateway::new(&options).unwrap())
+    }
+
+    pub(crate) fn with(gateway: Gateway) -> Self {
+        Self { gateway, revision: std::cell::Cell::new(0) }
     }
 
     /// A change set that would come next.

@@ -20,6 +20,7 @@ pub(crate) fn settings() -> spec::Settings {
         error_log: Vec::new(),
         worker_connections: 512,
         shutdown_timeout_ms: 0,
+        handlers: 0,
     }
 }
 
@@ -65,6 +66,7 @@ pub(crate) fn server(listener: &str, content: spec::Content) -> spec::Server {
         access: Vec::new(),
         set: Vec::new(),
         preread: spec::Preread { tls: false, buffer_size: 16_384, timeout_ms: 30_000 },
+        handlers: spec::Handlers::default(),
         proxy_protocol_timeout_ms: 30_000,
         tcp_nodelay: true,
         tls: None,
@@ -102,7 +104,13 @@ pub(crate) fn proxied(proxy: spec::Proxy) -> spec::Content {
 }
 
 pub(crate) fn upstream(name: &str, peers: Vec<spec::Peer>) -> spec::Upstream {
-    spec::Upstream { name: name.into(), balance: spec::Balance::RoundRobin {}, peers, origin: ORIGIN.into() }
+    spec::Upstream {
+        name: name.into(),
+        balance: spec::Balance::RoundRobin {},
+        handler: None,
+        peers,
+        origin: ORIGIN.into(),
+    }
 }
 
 pub(crate) fn peer(address: &str) -> spec::Peer {

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qanat.config.tables import access, core, log, main, njet, proxy, tls, upstream, variable
+from qanat.config.tables import (
+    access,
+    core,
+    handlers,
+    log,
+    main,
+    njet,
+    proxy,
+    tls,
+    upstream,
+    variable,
+)
 from qanat.config.tables.row import UNCHECKED, Row
 
 if TYPE_CHECKING:
@@ -14,7 +25,7 @@ __all__ = ["AREAS", "BY_CONTEXT", "NAMES", "UNCHECKED", "Row"]
 
 AREAS: tuple[tuple[str, tuple[Row, ...]], ...] = tuple(
     (area.NAME, area.ROWS)
-    for area in (main, core, proxy, upstream, tls, access, log, variable, njet)
+    for area in (main, core, proxy, upstream, handlers, tls, access, log, variable, njet)
 )
 """Tables in the order of the documentation, each with the title of its area."""
 

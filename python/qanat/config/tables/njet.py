@@ -74,5 +74,12 @@ MODULES = frozenset(
     }
 )
 
-NO_DYNAMIC = frozenset({"zone", "ssl_ocsp", "ssl_stapling", "quic"})
-"""Directives that NJet refuses by name in the body of a dynamic virtual server."""
+NO_DYNAMIC = frozenset(
+    {
+        *("zone", "ssl_ocsp", "ssl_stapling", "quic"),
+        # Code in the body of a request needs a permission of its own, which nobody can have yet.
+        *(f"{phase}_by_python" for phase in ("access", "preread", "log")),
+        *(f"{phase}_by_python_block" for phase in ("access", "preread", "log")),
+    }
+)
+"""Directives that are refused by name in the body of a dynamic virtual server: NJet's, and code."""

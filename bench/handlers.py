@@ -1,0 +1,142 @@
+"""Measure what handlers in Python cost: its CPU per connection, beside the plain relay.
+
+One gateway, one worker, pinned to one CPU with its Python thread; the load and the servers on the
+other. Rounds are interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.gateways import Ports, Running, free_port, launch
+from bench.run import LOAD, LOAD_CPU, start_servers
+
+MODULE = """
+import json
+import struct
+
+from qanat.handlers import ConsistentHash
+
+ring = ConsistentHash(PEERS)
+[peer, *_] = ring.peers
+header = struct.Struct(">ccHH")
+
+
+def nothing(session):
+    pass
+
+
+def only(session):
+    return peer
+
+
+async def login(session):
+    _, _, _, length = header.unpack(await session.peek(6))
+    session.ctx.devid = json.loads((await session.peek(6 + length))[6:])["devid"]
+
+
+def by_device(session):
+    return ring.pick(session.ctx.devid)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A server of the gateway, and what it is to cost at most, in plain relays."""
+
+    name: str
+    server: str
+    load: str = "connections"
+    aim: float = 1.25
+
+
+ROWS = (
+    Row("plain relay", "proxy_pass 127.0.0.1:@peer;", aim=1.0),
+    Row("plain relay of logins", "proxy_pass 127.0.0.1:@peer;", "logins", 1.0),
+    Row(
+        "trivial preread",
+        "preread_by_python app:nothing; proxy_pass 127.0.0.1:@peer;",
+    ),
+    Row(
+        "trivial preread and balance",
+        "preread_by_python app:nothing; proxy_pass one;",
+    ),
+    Row(
+        "peek 6 bytes, JSON, consistent hash",
+        "preread_by_python app:login; proxy_pass devices;",
+        "logins",
+    ),
+)
+
+
+def main() -> None:
+    """Measure all rows and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.handlers", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=32)
+    given = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qanat-bench-")))
+        peer = start_servers(stack)["close"]
+        ports = [free_port() for _ in ROWS]
+        gateway = start(folder, ports, peer)
+        stack.callback(gateway.stop)
+        values: list[list[float]] = [[] for _ in ROWS]
+        for _ in range(given.rounds):
+            for row, port, found in zip(ROWS, ports, values, strict=True):
+                found.append(cost(gateway, row, port, given.seconds, given.connections))
+    print("| handlers | µs of CPU per connection | × plain relay | at most |\n|---|---|---|---|")
+    for row, found in zip(ROWS, values, strict=True):
+        base = values[1 if row.load == "logins" else 0]
+        times = statistics.median(a / b for a, b in zip(found, base, strict=True))
+        print(f"| {row.name} | {statistics.median(found):.1f} | {times:.2f} | {row.aim:.2f} |")
+
+
+def start(folder: Path, ports: list[int], peer: int) -> Running:
+    """Start the gateway with a server for each row."""
+    (folder / "app.py").write_text(f"PEERS = ['127.0.0.1:{peer}']\n{MODULE}")
+    servers = "\n".join(
+        f"server {{ listen 127.0.0.1:{port}; {row.server.replace('@peer', str(peer))} }}"
+        for row, port in zip(ROWS, ports, strict=True)
+    )
+    (folder / "qanat.conf").write_text(
+        f"""
+worker_processes 1; daemon off; pid {folder}/qanat.pid; state_dir {folder}/state;
+error_log {folder}/qanat.log crit;
+events {{ worker_connections 50000; }}
+stream {{
+    python_path {folder};
+    upstream one {{ balance_by_python app:only; }}
+    upstream devices {{ balance_by_python app:by_device; }}
+    {servers}
+}}
+"""
+    )
+    binary = str(Path(sys.executable).parent / "qanat")
+    command = [binary, "-p", str(folder), "-c", str(folder / "qanat.conf")]
+    echo = Ports(ports[0], *([0] * 11))
+    return launch("qanat", "", command, echo)
+
+
+def cost(gateway: Running, row: Row, port: int, seconds: float, connections: int) -> float:
+    """Microseconds of CPU of all threads of the gateway per connection."""
+    pinned = ["taskset", "-c", str(LOAD_CPU), str(LOAD), row.load, f"127.0.0.1:{port}"]
+    before = gateway.cpu_seconds()
+    done = subprocess.run(
+        [*pinned, str(seconds), str(connections)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {row.name}: {done.stderr.strip()}")
+    return (gateway.cpu_seconds() - before) / int(done.stdout) * 1e6
+
+
+if __name__ == "__main__":
+    main()

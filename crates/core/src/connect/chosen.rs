@@ -1,0 +1,70 @@
+//! Connecting to peers that a handler chooses, one after another as far as it asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::connect::{attempt, no_live_upstreams, note_connected, note_failed, timed_out};
+use crate::error::{SessionError, Source, Status};
+use crate::phase::call::{Failure, Tried};
+use crate::phase::{self, Chain};
+use crate::plan::Proxy;
+use crate::session::Session;
+use crate::session::state::Attempt;
+use crate::stream::Stream;
+use crate::upstream::{Picked, Tries, Upstream};
+
+/// Connects to a peer that the handler of `upstream` chooses. One attempt is made, and one more for each that the
+/// handler asks for, within the limits of `proxy_next_upstream`.
+pub(super) async fn any(
+    session: &mut Session,
+    proxy: &Proxy,
+    upstream: &Upstream,
+    chain: &Chain,
+) -> Result<(Stream, Picked), SessionError> {
+    let mut known = Tries::default();
+    let mut more_tries = 0;
+    let mut last_failure = None;
+    for count in 0.. {
+        let tried = Tried { count, last_failure: last_failure.take() };
+        let choice = phase::balance(session, chain, tried, &mut more_tries).await?;
+        session.action = "connecting to upstream";
+        let picked = match &choice {
+            Some(choice) => Some(upstream.pick_chosen(choice)),
+            None => upstream.pick(session, &mut known),
+        };
+        let Some(mut picked) = picked else { return Err(no_live_upstreams(session, upstream)) };
+        session.facts_mut().choice.clone_from(&choice);
+        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
+        let allowed = choice.as_ref().and_then(|choice| choice.connect_timeout);
+        let allowed = allowed.unwrap_or_else(|| Duration::from_millis(proxy.spec.connect_timeout_ms));
+        let outcome = timeout(allowed, attempt(session, proxy, &picked)).await;
+        match outcome.unwrap_or_else(|_elapsed| Err(timed_out())) {
+            Ok(stream) => {
+                picked.connected();
+                note_connected(session, &stream);
+                return Ok((stream, picked));
+            }
+            Err(error) if error.source != Source::Peer => return Err(error),
+            Err(error) => {
+                last_failure = Some(Failure { peer: Arc::clone(&picked.name), reason: error.to_string() });
+                note_failed(session, &mut picked, &error);
+                if !another(session, proxy, count, more_tries) {
+                    break;
+                }
+            }
+        }
+    }
+    Err(SessionError::silent(Status::BadGateway, Source::Peer))
+}
+
+/// Whether an attempt may follow the one of number `count`.
+fn another(session: &Session, proxy: &Proxy, count: usize, more_tries: u32) -> bool {
+    let rules = &proxy.spec;
+    let limit = if rules.next_upstream_tries == 0 { u32::MAX } else { rules.next_upstream_tries };
+    let allowed = limit.min(more_tries.saturating_add(1)) as usize;
+    let within = Duration::from_millis(rules.next_upstream_timeout_ms);
+    let since_first = session.attempts.first().map_or(Duration::ZERO, |first| first.started.elapsed());
+    rules.next_upstream && count + 1 < allowed && (within.is_zero() || since_first < within)
+}

@@ -1,0 +1,106 @@
+//! The phases that handlers decide: access, preread, balance and log.
+//!
+//! This crate knows no interpreter: [`Hooks`] takes calls, somebody answers them. While a call is open its session is
+//! lent to the handler ([`call::Exchange`]) and the worker serves the handler's wishes ([`drive`]): it reads ahead,
+//! writes, watches the clock and the client. A session without handlers pays for one `Option`.
+
+pub mod call;
+mod drive;
+pub mod input;
+pub mod mailbox;
+mod stages;
+
+use std::sync::Arc;
+
+use qanat_plan as spec;
+
+pub use self::call::Call;
+pub(crate) use self::stages::{access, balance, log, log_unattended, preread};
+
+/// What runs the handlers.
+pub trait Hooks: Send + Sync {
+    /// Takes a call in; false if there are too many already. Called by workers, so it must not block.
+    fn submit(&self, call: Arc<Call>) -> bool;
+
+    /// What the handler of a call waits for has come, or the call is to end: see [`call::Exchange::ending`].
+    fn signal(&self, call: u64);
+
+    /// Has whoever runs the handlers look. Called after the others, once a batch if it can be.
+    fn flush(&self);
+}
+
+/// A phase that handlers can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Who is admitted.
+    Access,
+    /// What the client's first bytes say.
+    Preread,
+    /// Which peer.
+    Balance,
+    /// What is to be remembered.
+    Log,
+}
+
+impl Phase {
+    /// Its name in configurations and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Preread => "preread",
+            Self::Balance => "balance",
+            Self::Log => "log",
+        }
+    }
+
+    /// What a session does in it, for the error log.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Access => "running access handlers",
+            Self::Preread => "running preread handlers",
+            Self::Balance => "running the balance handler",
+            Self::Log => "running log handlers",
+        }
+    }
+}
+
+/// Handlers of one phase, one after another.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The phase.
+    pub phase: Phase,
+    /// The phase and the handlers' names, one a line: what a call is looked up by.
+    pub key: Arc<str>,
+}
+
+impl Chain {
+    /// The handlers of these names; none if there are none.
+    pub(crate) fn link(phase: Phase, names: &[String]) -> Option<Self> {
+        let key = || format!("{}\n{}", phase.name(), names.join("\n")).into();
+        (!names.is_empty()).then(|| Self { phase, key: key() })
+    }
+}
+
+/// The handlers of a server.
+#[derive(Debug)]
+pub struct Chains {
+    /// `access_by_python`.
+    pub access: Option<Chain>,
+    /// `preread_by_python`.
+    pub preread: Option<Chain>,
+    /// `log_by_python`.
+    pub log: Option<Chain>,
+}
+
+impl Chains {
+    /// Links the handlers of a server, if it has any.
+    pub(crate) fn link(handlers: &spec::Handlers) -> Option<Box<Self>> {
+        let chains = Self {
+            access: Chain::link(Phase::Access, &handlers.access),
+            preread: Chain::link(Phase::Preread, &handlers.preread),
+            log: Chain::link(Phase::Log, &handlers.log),
+        };
+        let any = chains.access.is_some() || chains.preread.is_some() || chains.log.is_some();
+        any.then(|| Box::new(chains))
+    }
+}

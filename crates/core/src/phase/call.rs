@@ -1,0 +1,230 @@
+//! A call of handlers: what the worker and the interpreter's thread share while it is open.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::address::Address;
+use crate::phase::input::{Input, Wish};
+use crate::phase::mailbox::Mailbox;
+use crate::phase::{Chain, Phase};
+use crate::session::Session;
+
+/// Bytes to the client that a handler may leave to the worker before it has to wait.
+pub const OUTPUT_LIMIT: usize = 64 * 1024;
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A call of the handlers of one phase for one session.
+pub struct Call {
+    /// Unique in this process.
+    pub id: u64,
+    /// Which load of them.
+    pub generation: u64,
+    /// How many attempts to reach a peer were made before.
+    pub tries: usize,
+    /// Why the last one of them failed.
+    pub last_failure: Option<Failure>,
+    /// Where its worker is told of the answer; none if it runs on no worker.
+    pub mailbox: Option<Arc<Mailbox>>,
+    exchange: Mutex<Exchange>,
+}
+
+/// Why an attempt to reach a peer failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The peer.
+    pub peer: Arc<str>,
+    /// What the error log says.
+    pub reason: String,
+}
+
+/// What changes while a call is open. Held for moments only, and never while waiting for anything.
+pub struct Exchange {
+    /// The session, lent; none once the call is over.
+    pub session: Option<Session>,
+    /// What is being run.
+    chain: Chain,
+    /// What may follow in the same call: the balance handler after preread.
+    pub(super) then: Option<Chain>,
+    has_moved: bool,
+    /// The clock of the handlers begins anew.
+    pub(super) is_restarted: bool,
+    /// What the client has sent.
+    pub input: Input,
+    /// What the handler waits for.
+    pub wish: Option<Wish>,
+    /// Bytes for the client.
+    pub output: Vec<u8>,
+    /// The handler waits until its bytes are written.
+    pub drains: bool,
+    /// More attempts that the balance handler asks for.
+    pub more_tries: u32,
+    /// Why the handler is to end.
+    pub ending: Option<Ending>,
+    verdict: Option<Verdict>,
+    waker: Option<Waker>,
+}
+
+/// Why a handler is to end before it has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client has left.
+    ClientLeft,
+    /// `python_timeout` has passed.
+    Deadline,
+}
+
+/// What handlers come to.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The session goes on.
+    Continue,
+    /// The session ends with this status, after this text.
+    Reject(u16, Vec<u8>),
+    /// A peer.
+    Peer(Arc<Choice>),
+    /// The client is at fault: it ended, was silent, or sent too much.
+    Client(u16, String),
+    /// The handler failed: the line of the error log.
+    Failed(String),
+}
+
+/// A choice that was made before it was due.
+pub struct Balanced {
+    pub(super) key: Arc<str>,
+    pub(super) choice: Option<Arc<Choice>>,
+    pub(super) more_tries: u32,
+}
+
+/// A peer that a handler chose.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Where to connect.
+    pub address: Address,
+    /// The address as logs show it.
+    pub text: Arc<str>,
+    /// Whether to speak TLS; none leaves it to `proxy_ssl`.
+    pub tls: Option<bool>,
+    /// The name to verify and to send instead of `proxy_ssl_name`.
+    pub name: Option<Arc<str>>,
+    /// Instead of `proxy_connect_timeout`.
+    pub connect_timeout: Option<Duration>,
+}
+
+impl Choice {
+    /// A peer at an address: `IP:PORT`, `[V6]:PORT` or `unix:/PATH`.
+    ///
+    /// # Errors
+    /// If it is not an address.
+    pub fn new(address: &str) -> io::Result<Self> {
+        let parsed = Address::parse(address);
+        let parsed = parsed.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(Self { address: parsed, text: address.into(), tls: None, name: None, connect_timeout: None })
+    }
+}
+
+impl Call {
+    /// Opens a call for `session`, which is moved in and taken out by [`Self::close`].
+    pub(super) fn open(chain: &Chain, session: Session, input: Input, tries: Tried) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            generation: session.plan.settings.handlers,
+            tries: tries.count,
+            last_failure: tries.last_failure,
+            mailbox: Mailbox::own(),
+            exchange: Mutex::new(Exchange {
+                session: Some(session),
+                chain: chain.clone(),
+                then: None,
+                has_moved: false,
+                is_restarted: false,
+                input,
+                wish: None,
+                output: Vec::new(),
+                drains: false,
+                more_tries: 0,
+                ending: None,
+                verdict: None,
+                waker: None,
+            }),
+        })
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        self.exchange.lock().chain.phase
+    }
+
+    /// Which handlers: [`Chain::key`].
+    pub fn key(&self) -> Arc<str> {
+        Arc::clone(&self.exchange.lock().chain.key)
+    }
+
+    /// Goes on to the phase that follows, if it is part of this call. False if the call has to be answered now.
+    pub fn move_on(&self) -> bool {
+        let mut exchange = self.exchange.lock();
+        if exchange.verdict.is_some() || exchange.session.is_none() || exchange.ending.is_some() {
+            return false;
+        }
+        let Some(next) = exchange.then.take() else { return false };
+        exchange.chain = next;
+        exchange.has_moved = true;
+        exchange.is_restarted = true;
+        true
+    }
+
+    /// What changes. Do nothing long with it: a worker may be waiting.
+    pub fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        self.exchange.lock()
+    }
+
+    /// Answers the call, whose task is to be woken then. Only the first answer counts: none if it is another one.
+    pub fn answer(&self, verdict: Verdict) -> Option<Waker> {
+        let mut exchange = self.exchange.lock();
+        if exchange.verdict.is_some() || exchange.session.is_none() {
+            return None;
+        }
+        exchange.verdict = Some(verdict);
+        exchange.wish = None;
+        exchange.waker.take()
+    }
+
+    /// The task of the worker, to be woken if it should look at what the handler has asked for.
+    pub fn task(&self) -> Option<Waker> {
+        self.exchange.lock().waker.take()
+    }
+}
+
+/// Attempts to reach a peer that were made before a call.
+#[derive(Default)]
+pub(crate) struct Tried {
+    pub(crate) count: usize,
+    pub(crate) last_failure: Option<Failure>,
+}
+
+impl Exchange {
+    /// Whether the handler's answer is here.
+    pub fn is_answered(&self) -> bool {
+        self.verdict.is_some()
+    }
+
+    /// Which balance handler was run in this call, and how many more tries it wants.
+    pub(super) fn balanced(&self) -> Option<(Arc<str>, u32)> {
+        self.has_moved.then(|| (Arc::clone(&self.chain.key), self.more_tries))
+    }
+
+    pub(super) fn take_verdict(&mut self) -> Option<Verdict> {
+        self.verdict.take()
+    }
+
+    pub(super) fn register(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+}

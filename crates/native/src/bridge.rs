@@ -1,0 +1,146 @@
+//! Calls of handlers on their way from the workers to Python: a bounded queue that wakes the event loop once a batch.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use qanat_core::phase::mailbox::Mailbox;
+use qanat_core::phase::{Call, Hooks};
+use qanat_core::sys::event::Event;
+
+use crate::session::Session;
+
+/// Calls that may wait at once. More than this is an overload, which new sessions are told of.
+const CAPACITY: usize = 16_384;
+
+/// The queue, shared by the workers and the loop.
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    event: Event,
+    /// Tasks to be woken when the batch of handlers that is being run is over; none outside of one.
+    due: Mutex<Option<Vec<Due>>>,
+}
+
+/// A call, and the task of its worker.
+type Due = (Arc<Call>, Waker);
+
+#[derive(Default)]
+struct Waiting {
+    calls: VecDeque<Arc<Call>>,
+    signals: Vec<u64>,
+    /// The loop knows that there is something to take.
+    is_raised: bool,
+}
+
+impl Queue {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self { waiting: Mutex::default(), event: Event::new()?, due: Mutex::new(None) })
+    }
+
+    /// Wakes the task of a call, now or at the end of the batch.
+    pub(crate) fn wake(&self, call: &Arc<Call>, task: Waker) {
+        match &mut *self.due.lock() {
+            Some(due) => due.push((Arc::clone(call), task)),
+            None => task.wake(),
+        }
+    }
+
+    fn begin_batch(&self) {
+        self.due.lock().get_or_insert_default();
+    }
+
+    fn end_batch(&self) {
+        let Some(due) = self.due.lock().take() else { return };
+        let mut mailboxes: Vec<Arc<Mailbox>> = Vec::new();
+        for (call, task) in due {
+            let Some(mailbox) = &call.mailbox else {
+                task.wake();
+                continue;
+            };
+            mailbox.post(task);
+            if !mailboxes.iter().any(|known| Arc::ptr_eq(known, mailbox)) {
+                mailboxes.push(Arc::clone(mailbox));
+            }
+        }
+        for mailbox in mailboxes {
+            mailbox.deliver();
+        }
+    }
+}
+
+impl Hooks for Queue {
+    fn submit(&self, call: Arc<Call>) -> bool {
+        let mut waiting = self.waiting.lock();
+        let has_room = waiting.calls.len() < CAPACITY;
+        if has_room {
+            waiting.calls.push_back(call);
+        }
+        has_room
+    }
+
+    fn signal(&self, call: u64) {
+        self.waiting.lock().signals.push(call);
+    }
+
+    fn flush(&self) {
+        let mut waiting = self.waiting.lock();
+        let is_empty = waiting.calls.is_empty() && waiting.signals.is_empty();
+        if is_empty || std::mem::replace(&mut waiting.is_raised, true) {
+            return;
+        }
+        drop(waiting);
+        self.event.raise();
+    }
+}
+
+/// The loop's end of the queue.
+#[pyclass(frozen, module = "qanat._native")]
+pub(crate) struct Bridge {
+    queue: Arc<Queue>,
+}
+
+impl Bridge {
+    pub(crate) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue }
+    }
+}
+
+#[pymethods]
+impl Bridge {
+    /// Return the descriptor that is readable while something waits.
+    fn fileno(&self) -> RawFd {
+        self.queue.event.as_raw_fd()
+    }
+
+    /// Take what waits: sessions for their handlers, at most `most`, and ids of calls that something has happened to.
+    fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<(Bound<'py, PyList>, Vec<u64>)> {
+        let (calls, signals) = {
+            let mut waiting = self.queue.waiting.lock();
+            let count = most.min(waiting.calls.len());
+            let calls: Vec<_> = waiting.calls.drain(..count).collect();
+            if waiting.calls.is_empty() {
+                self.queue.event.lower();
+                waiting.is_raised = false;
+            }
+            (calls, std::mem::take(&mut waiting.signals))
+        };
+        let sessions = calls.into_iter().map(|call| Py::new(py, Session::new(call, Arc::clone(&self.queue))));
+        let sessions = sessions.collect::<PyResult<Vec<_>>>()?;
+        Ok((PyList::new(py, sessions)?, signals))
+    }
+
+    /// Hold answers back until the batch is over.
+    fn begin_batch(&self) {
+        self.queue.begin_batch();
+    }
+
+    /// Let the workers have the answers of the batch.
+    fn end_batch(&self) {
+        self.queue.end_batch();
+    }
+}

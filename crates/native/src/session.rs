@@ -1,0 +1,272 @@
+//! `Session`: the handle that a handler has while its call is open. Every method looks at what the worker shares under
+//! a lock that is never held while Python runs.
+
+use std::sync::Arc;
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use qanat_core::phase::Call;
+use qanat_core::phase::call::{Ending, Exchange, OUTPUT_LIMIT, Verdict};
+use qanat_core::phase::input::{Lack, Wish};
+use qanat_core::session::vars;
+
+use crate::balance::Peer;
+use crate::bridge::Queue;
+
+create_exception!(
+    qanat._native,
+    LackError,
+    PyException,
+    "Bytes that will not come: `args` is `(why, what there is)`."
+);
+create_exception!(
+    qanat._native,
+    PhaseError,
+    PyRuntimeError,
+    "Something that cannot be done in this phase, or not any more."
+);
+
+/// A session in one of its phases.
+#[pyclass(frozen, module = "qanat._native")]
+pub(crate) struct Session {
+    call: Arc<Call>,
+    queue: Arc<Queue>,
+}
+
+impl Session {
+    pub(crate) fn new(call: Arc<Call>, queue: Arc<Queue>) -> Self {
+        Self { call, queue }
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.call.task() {
+            self.queue.wake(&self.call, task);
+        }
+    }
+
+    fn answer(&self, verdict: Verdict) -> bool {
+        let task = self.call.answer(verdict);
+        let is_first = task.is_some();
+        if let Some(task) = task {
+            self.queue.wake(&self.call, task);
+        }
+        is_first
+    }
+
+    /// Works on what is shared, as long as the call is open.
+    fn with<R>(&self, work: impl FnOnce(&mut Exchange) -> R) -> PyResult<R> {
+        let mut exchange = self.call.exchange();
+        if exchange.session.is_none() || exchange.is_answered() {
+            drop(exchange);
+            return Err(PhaseError::new_err(format!("the {} phase is over", self.call.phase().name())));
+        }
+        Ok(work(&mut exchange))
+    }
+
+    /// Bytes that meet a wish; none if they may still come, which is signalled then.
+    fn look(&self, wish: Wish, takes: bool) -> PyResult<Option<Vec<u8>>> {
+        let found = self.with(|exchange| match exchange.input.find(&wish) {
+            Ok(Some(count)) if takes => Ok(Some(exchange.input.take(count))),
+            Ok(Some(count)) => Ok(Some(exchange.input.unread().iter().take(count).copied().collect())),
+            Ok(None) => {
+                exchange.wish = Some(wish);
+                Ok(None)
+            }
+            Err(lack) => Err((lack, exchange.input.unread().to_vec())),
+        })?;
+        match found {
+            Ok(None) => {
+                self.wake();
+                Ok(None)
+            }
+            Ok(found) => Ok(found),
+            Err((lack, partial)) => Err(LackError::new_err((name_of(lack), partial))),
+        }
+    }
+}
+
+fn name_of(lack: Lack) -> &'static str {
+    match lack {
+        Lack::Ended => "ended",
+        Lack::Full => "full",
+        Lack::TimedOut => "silent",
+    }
+}
+
+fn bytes(py: Python<'_>, found: Option<Vec<u8>>) -> Option<Bound<'_, PyBytes>> {
+    found.map(|found| PyBytes::new(py, &found))
+}
+
+#[pymethods]
+impl Session {
+    /// The call's id, by which it is signalled.
+    #[getter]
+    fn call(&self) -> u64 {
+        self.call.id
+    }
+
+    /// The phase and the names of the handlers, one a line.
+    #[getter]
+    fn handlers(&self) -> String {
+        self.call.key().to_string()
+    }
+
+    /// Which load of the handlers.
+    #[getter]
+    fn generation(&self) -> u64 {
+        self.call.generation
+    }
+
+    /// The phase.
+    #[getter]
+    fn phase(&self) -> &'static str {
+        self.call.phase().name()
+    }
+
+    /// How many attempts to reach a peer were made before.
+    #[getter]
+    fn tries(&self) -> usize {
+        self.call.tries
+    }
+
+    /// The peer of the last of them, and why it failed.
+    #[getter]
+    fn last_failure(&self) -> Option<(String, String)> {
+        let failure = self.call.last_failure.as_ref()?;
+        Some((failure.peer.to_string(), failure.reason.clone()))
+    }
+
+    /// Why the handler is to end: `client`, `deadline`, or nothing.
+    fn ending(&self) -> Option<&'static str> {
+        match self.call.exchange().ending? {
+            Ending::ClientLeft => Some("client"),
+            Ending::Deadline => Some("deadline"),
+        }
+    }
+
+    /// Look at the first `count` bytes; none if they may still come.
+    fn peek<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.look(Wish::Bytes(count), false)?))
+    }
+
+    /// Look at all bytes up to and including a separator.
+    fn peek_until<'py>(&self, py: Python<'py>, separator: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.look(Wish::Separator(separator.into()), false)?))
+    }
+
+    /// Take the first `count` bytes.
+    fn read_exactly<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.look(Wish::Bytes(count), true)?))
+    }
+
+    /// Take all bytes up to and including a separator.
+    fn read_until<'py>(&self, py: Python<'py>, separator: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(bytes(py, self.look(Wish::Separator(separator.into()), true)?))
+    }
+
+    /// Take what there is, at least one byte and at most `most`.
+    fn read<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if self.look(Wish::Bytes(most.min(1)), false)?.is_none() {
+            return Ok(None);
+        }
+        let taken = self.with(|exchange| exchange.input.take(most))?;
+        Ok(bytes(py, Some(taken)))
+    }
+
+    /// Give bytes back, to be the first again; false if there is no room for them.
+    fn unread(&self, data: &[u8]) -> PyResult<bool> {
+        self.with(|exchange| exchange.input.give_back(data))
+    }
+
+    /// Write to the client. True if the handler has to wait until that is done, which is signalled.
+    fn write(&self, data: &[u8]) -> PyResult<bool> {
+        let waits = self.with(|exchange| {
+            exchange.output.extend_from_slice(data);
+            exchange.drains = exchange.output.len() > OUTPUT_LIMIT;
+            exchange.drains
+        })?;
+        self.wake();
+        Ok(waits)
+    }
+
+    /// Tell whether what was written still waits for the client.
+    fn is_draining(&self) -> PyResult<bool> {
+        self.with(|exchange| exchange.drains)
+    }
+
+    /// Wait no longer for what was last looked for.
+    fn give_up(&self) {
+        let had_wish = self.call.exchange().wish.take().is_some();
+        if had_wish {
+            self.wake();
+        }
+    }
+
+    /// Return the value of a variable; none if it is not found.
+    fn variable(&self, name: &str) -> PyResult<Option<String>> {
+        self.with(|exchange| exchange.session.as_mut().and_then(|session| vars::get(session, name)))
+    }
+
+    /// Set a variable; false if it is a built-in one.
+    fn set_variable(&self, name: &str, value: &[u8]) -> PyResult<bool> {
+        self.with(|exchange| exchange.session.as_mut().is_some_and(|session| vars::set(session, name, value)))
+    }
+
+    /// Return what handlers of this session have kept; none at first.
+    fn context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.with(|exchange| {
+            let facts = exchange.session.as_ref()?.facts.as_ref()?;
+            let kept = facts.context.as_ref()?.downcast_ref::<Py<PyAny>>()?;
+            Some(kept.clone_ref(py))
+        })
+    }
+
+    /// Keep something until the session's end.
+    fn set_context(&self, context: Py<PyAny>) -> PyResult<()> {
+        // What was kept before is dropped after the lock: that may run Python.
+        let before = self.with(|exchange| {
+            let session = exchange.session.as_mut()?;
+            session.facts_mut().context.replace(Box::new(context))
+        })?;
+        drop(before);
+        Ok(())
+    }
+
+    /// Ask for more attempts to reach a peer.
+    fn more_tries(&self, count: u32) -> PyResult<()> {
+        self.with(|exchange| exchange.more_tries = exchange.more_tries.saturating_add(count))
+    }
+
+    /// Go on to the next phase within this call; false if it has to be answered instead.
+    fn move_on(&self) -> bool {
+        self.call.move_on()
+    }
+
+    /// Let the session go on. False if it has ended, or was answered before; so for all answers.
+    fn go_on(&self) -> bool {
+        self.answer(Verdict::Continue)
+    }
+
+    /// End the session with a status and a text.
+    fn reject(&self, status: u16, text: &[u8]) -> bool {
+        self.answer(Verdict::Reject(status, text.to_vec()))
+    }
+
+    /// Connect to a peer.
+    fn choose(&self, peer: &Peer) -> bool {
+        self.answer(Verdict::Peer(peer.choice()))
+    }
+
+    /// End the session for what the client did.
+    fn blame_client(&self, status: u16, message: String) -> bool {
+        self.answer(Verdict::Client(status, message))
+    }
+
+    /// End the session with status 500, and a line in the error log.
+    fn fail(&self, message: String) -> bool {
+        self.answer(Verdict::Failed(message))
+    }
+}

@@ -1,0 +1,33 @@
+"""The handlers of a configuration as it gives them, for `qanat.handlers` to load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A handler: `MODULE:FUNCTION` by its name, or the code of a block, named `FILE:LINE`."""
+
+    name: str
+    phase: str
+    code: str
+    file: str
+    line: int
+
+
+@dataclass(slots=True)
+class HandlerSources:
+    """All handlers of a configuration, and where their modules are."""
+
+    path: list[Path] = field(default_factory=list)
+    init: list[Source] = field(default_factory=list)
+    by_name: dict[str, Source] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to load."""
+        return bool(self.init or self.by_name)

@@ -1,0 +1,119 @@
+"""Handlers in Python: where they are found, and which of them a server runs.
+
+Nothing is imported here: a handler is a name, `MODULE:FUNCTION` or the `FILE:LINE` of its block,
+and what it stands for is loaded by `qanat.handlers` when the configuration is put to use.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from typing import TYPE_CHECKING
+
+from qanat.compiler import plan
+from qanat.compiler.compilation import Compilation, Refused
+from qanat.compiler.handler_sources import Source
+from qanat.compiler.inherit import Level, ListSetting, Setting, time_ms
+from qanat.config.tables.handlers import BLOCK_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qanat.config.tree import Directive
+
+
+def read_handler(compilation: Compilation, directive: Directive) -> str:
+    """Read a directive that names a handler or holds one; return its name."""
+    source = _source(directive)
+    compilation.handlers.by_name.setdefault(source.name, source)
+    return source.name
+
+
+def read_init(compilation: Compilation, directive: Directive) -> None:
+    """Read `init_by_python`."""
+    compilation.handlers.init.append(_source(directive))
+
+
+def read_path(compilation: Compilation, directive: Directive) -> None:
+    """Read `python_path`."""
+    base = compilation.world.paths.conf.parent
+    compilation.handlers.path.append(base / directive.args[0])
+
+
+def _source(directive: Directive) -> Source:
+    phase = directive.name.partition("_by_")[0]
+    text = directive.args[0]
+    if directive.name.endswith(BLOCK_SUFFIX):
+        _check_code(directive, text)
+        return Source(directive.origin, phase, text, directive.file, directive.line)
+    module, colon, function = text.partition(":")
+    names = [*module.split("."), *function.split(".")]
+    if not colon or not all(name.isidentifier() for name in names):
+        raise Refused(f'"{directive.name}" wants MODULE:FUNCTION, not "{text}"')
+    return Source(text, phase, "", directive.file, directive.line)
+
+
+def _check_code(directive: Directive, text: str) -> None:
+    try:
+        ast.parse(textwrap.dedent(text))
+    except SyntaxError as error:
+        line = directive.line + (error.lineno or 1) - 1
+        raise Refused(f'{error.msg} in line {line} of "{directive.name}"') from None
+
+
+def _handlers(phase: str) -> ListSetting[str]:
+    name = f"{phase}_by_python"
+    return ListSetting((name, f"{name}_block"), read_handler)
+
+
+ACCESS = _handlers("access")
+PREREAD = _handlers("preread")
+LOG = _handlers("log")
+TIMEOUT = Setting("python_timeout", time_ms, 5000)
+
+SETTINGS = (ACCESS, PREREAD, LOG, TIMEOUT)
+
+
+_ADDED = (ACCESS, PREREAD, LOG)
+
+
+def add_to_outer(outer: Level, values: dict[str, object]) -> None:
+    """Put the handlers of the level around a server before its own; other lists replace theirs."""
+    for setting in _ADDED:
+        own = values.get(setting.name)
+        if isinstance(own, list):
+            values[setting.name] = [*(outer.items(setting) or ()), *own]
+
+
+def make_handlers(level: Level) -> plan.Handlers:
+    """Make the handlers of a server."""
+    return plan.Handlers(
+        access=level.items(ACCESS) or (),
+        preread=level.items(PREREAD) or (),
+        log=level.items(LOG) or (),
+        timeout_ms=level.get(TIMEOUT),
+    )
+
+
+def check_datagrams(
+    compilation: Compilation, servers: Iterable[tuple[plan.Server, Directive]]
+) -> None:
+    """Refuse handlers where they would not be run: for datagrams, only log handlers are."""
+    for server, directive in servers:
+        udp = any(listener.startswith("udp:") for listener in server.listeners)
+        if udp and (server.handlers.access or server.handlers.preread):
+            message = 'access and preread handlers do not serve "listen … udp" in this version'
+            compilation.refuse(directive, message)
+        elif udp and _balanced_by_handler(compilation, server):
+            message = '"balance_by_python" does not serve "listen … udp" in this version'
+            compilation.refuse(directive, message)
+
+
+def _balanced_by_handler(compilation: Compilation, server: plan.Server) -> bool:
+    if not isinstance(server.content, plan.ProxyContent):
+        return False
+    target = server.content.proxy.target
+    if not isinstance(target, plan.ProxyToUpstream):
+        return False
+    upstream = compilation.upstreams.get(target.name.lower())
+    return upstream is not None and upstream.handler is not None

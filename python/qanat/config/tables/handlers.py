@@ -1,0 +1,49 @@
+"""Directives of handlers in Python."""
+
+from __future__ import annotations
+
+from qanat.config.tables.row import STREAM, STREAM_SERVER, UPSTREAM, Row
+
+NAME = "Handlers"
+
+BLOCK_SUFFIX = "_by_python_block"
+"""What the names of directives end in whose block holds Python."""
+
+_WHERE = "`MODULE:FUNCTION`, or a block of Python in the form `{}_by_python_block {{ … }}`."
+
+
+def _rows(phase: str, contexts: tuple[str, ...], meaning: str, *, repeats: bool) -> tuple[Row, ...]:
+    name = f"{phase}_by_python"
+    return (
+        Row(name, contexts, (1, 1), f"{meaning}: {_WHERE.format(phase)}", repeats=repeats),
+        Row(
+            f"{name}_block",
+            contexts,
+            (1, 1),
+            f"As `{name}`, with the code of the handler in braces.",
+            repeats=repeats,
+        ),
+    )
+
+
+ROWS = (
+    Row(
+        "python_path",
+        STREAM,
+        (1, 1),
+        "Directory to import handlers from; relative to that of the main file.",
+        repeats=True,
+    ),
+    Row(
+        "python_timeout",
+        STREAM_SERVER,
+        (1, 1),
+        "A handler's own time for one call; waiting for the client's bytes is not counted.",
+        "5s",
+    ),
+    *_rows("init", STREAM, "Run once whenever handlers are loaded", repeats=True),
+    *_rows("access", STREAM_SERVER, "Decide who is admitted", repeats=True),
+    *_rows("preread", STREAM_SERVER, "Look at or take the client's first bytes", repeats=True),
+    *_rows("balance", UPSTREAM, "Choose a peer", repeats=False),
+    *_rows("log", STREAM_SERVER, "See how a session ended", repeats=True),
+)

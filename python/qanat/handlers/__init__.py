@@ -1,0 +1,38 @@
+"""What handlers in Python import: the sessions of each phase, peers and ways to choose one.
+
+Handlers run in the event loop of the main thread, one at a time between two `await`s; so a handler
+must not block.
+"""
+
+from qanat._native import ConsistentHash, Peer, PhaseError, RoundRobin
+from qanat.handlers.errors import (
+    BufferLimitError,
+    ClientClosedError,
+    ClientTimeoutError,
+    RejectedError,
+)
+from qanat.handlers.sessions import (
+    AccessSession,
+    BalanceSession,
+    Failure,
+    LogRecord,
+    PrereadSession,
+    Variables,
+)
+
+__all__ = [
+    "AccessSession",
+    "BalanceSession",
+    "BufferLimitError",
+    "ClientClosedError",
+    "ClientTimeoutError",
+    "ConsistentHash",
+    "Failure",
+    "LogRecord",
+    "Peer",
+    "PhaseError",
+    "PrereadSession",
+    "RejectedError",
+    "RoundRobin",
+    "Variables",
+]

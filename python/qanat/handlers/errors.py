@@ -1,0 +1,22 @@
+"""What is raised in handlers. Those that the client is to blame for end the session without a
+traceback, if no handler catches them."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class ClientClosedError(asyncio.IncompleteReadError):
+    """The client ended before it sent what was asked for; `partial` is the rest. Status 200."""
+
+
+class ClientTimeoutError(TimeoutError):
+    """The client was silent for `preread_timeout`. Status 200."""
+
+
+class BufferLimitError(asyncio.LimitOverrunError):
+    """What was asked for is more than `preread_buffer_size`. Status 400."""
+
+
+class RejectedError(Exception):
+    """Ends a handler after `session.reject`; catching it changes nothing."""

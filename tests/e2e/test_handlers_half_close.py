@@ -1,0 +1,55 @@
+"""When the end of what a client sends is the end of its interest, and when it is not."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.harness.clients import connect, read_all
+from tests.harness.servers import echo, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.harness.gateway import Gateway
+
+CONFIG = """
+stream {
+    init_by_python_block { import asyncio }
+    log_format status '$status';
+    access_log logs/access.log status;
+    server { listen 127.0.0.1:@access; proxy_half_close @half;
+        access_by_python_block { await asyncio.sleep(0.3) } proxy_pass 127.0.0.1:@peer; }
+    server { listen 127.0.0.1:@preread; proxy_half_close @half;
+        preread_by_python_block { await asyncio.sleep(0.3) } proxy_pass 127.0.0.1:@peer; }
+}
+"""
+
+
+@pytest.fixture(params=["on", "off"])
+def running(gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[tuple[Gateway, bool]]:
+    with serve(echo) as peer:
+        gateway.write(CONFIG, peer=peer, half=request.param)
+        yield gateway.start(), request.param == "on"
+
+
+@pytest.mark.parametrize("phase", ["access", "preread"])
+def test_a_silent_client_that_ends_has_left(running: tuple[Gateway, bool], phase: str) -> None:
+    gateway, half_close = running
+    with connect(gateway.port(phase)) as client:
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b""
+    assert gateway.log_lines(1) == ["200" if half_close else "499"]
+
+
+@pytest.mark.parametrize("phase", ["access", "preread"])
+def test_bytes_before_the_end_are_still_relayed(running: tuple[Gateway, bool], phase: str) -> None:
+    gateway, half_close = running
+    with connect(gateway.port(phase)) as client:
+        client.sendall(b"request")
+        client.shutdown(socket.SHUT_WR)
+        answer = read_all(client)
+    assert gateway.log_lines(1) == ["200"]
+    if half_close:
+        assert answer == b"request"

@@ -1,0 +1,84 @@
+"""A call that a phase may not make is refused by the type checker, and at run time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from mypy import api
+
+from qanat.handlers import AccessSession, BalanceSession, LogRecord, PhaseError, PrereadSession
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = """
+from qanat.handlers import *
+
+async def access(session: AccessSession) -> None:
+    {access}
+
+async def preread(session: PrereadSession) -> None:
+    {preread}
+
+def balance(session: BalanceSession) -> Peer | None:
+    {balance}
+    return None
+
+def log(record: LogRecord) -> None:
+    {log}
+"""
+RIGHT = {
+    "access": 'session.reject(403, b"no")',
+    "preread": "await session.peek(4); await session.read_until(b'x'); session.vars['a'] = 'b'",
+    "balance": "session.more_tries(session.tries); session.last_failure",
+    "log": "record.status + record.bytes_sent; record.ctx.anything",
+}
+
+
+def check(folder: Path, **lines: str) -> str:
+    path = folder / "user.py"
+    path.write_text(HEAD.format(**{**RIGHT, **lines}))
+    output, errors, _ = api.run(["--strict", "--config-file=", str(path)])
+    return output + errors
+
+
+def test_right_calls_are_accepted(tmp_path: Path) -> None:
+    assert "Success" in check(tmp_path)
+
+
+def test_wrong_calls_are_refused(tmp_path: Path) -> None:
+    output = check(
+        tmp_path,
+        access="await session.peek(1)",
+        preread="session.more_tries(1)",
+        balance="session.write(b'x')",
+        log="record.reject(500)",
+    )
+    for missing in ("peek", "more_tries", "write", "reject"):
+        assert f'has no attribute "{missing}"' in output
+
+
+class Handle:
+    """The handle of a session, as far as a wrong call sees it."""
+
+    phase = "some"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (AccessSession, "peek"),
+        (PrereadSession, "more_tries"),
+        (BalanceSession, "read"),
+        (LogRecord, "reject"),
+    ],
+)
+def test_forced_calls_are_refused(
+    kind: type[AccessSession | PrereadSession | BalanceSession | LogRecord], name: str
+) -> None:
+    session = kind(Handle())  # type: ignore[arg-type]
+    with pytest.raises(PhaseError, match=f'"{name}" cannot be used in the some phase'):
+        getattr(session, name)
+    with pytest.raises(AttributeError):
+        session.nonsense  # type: ignore[union-attr]  # noqa: B018

@@ -261,7 +261,9 @@ def report(
     head = "| row | unit | " + " | ".join(STARTERS) + " | aim × nginx |\n|---|---|---|---|---|---|"
     lines = "\n".join(report_line(row, results[row.name]) for row in rows)
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
-    return f"# Measured\n\n{versions} on {machine}.\n\n{method}\n\n{head}\n{lines}\n"
+    shortfalls = "## What falls short\n\n[findings.md](findings.md) says what profiling showed."
+    measured = f"# Measured\n\n{versions} on {machine}.\n\n{method}\n\n{head}\n{lines}\n"
+    return f"{measured}\n{shortfalls}\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +30,7 @@ def lay_out(gateway: Gateway, main: str, replace: Mapping[str, str] | None = Non
     conf.mkdir()
     (gateway.prefix / "logs").mkdir()
     for name in (main, "ctrl.conf"):
-        text = (EXAMPLE / name).read_text()
-        for old, new in (replace or {}).items():
-            text = text.replace(old, new)
-        (conf / name).write_text(text)
+        (conf / name).write_text(replace_all((EXAMPLE / name).read_text(), replace or {}))
     authority = Authority(gateway.prefix / "authority")
     certificates = conf / "certs" / "ca"
     ecc, rsa = certificates / "ECC", certificates / "RSA"
@@ -43,6 +41,14 @@ def lay_out(gateway: Gateway, main: str, replace: Mapping[str, str] | None = Non
         Pair(rsa / "rsa.server.cer.pem", rsa / "rsa.server.key.pem"), RSA_NAME, rsa=True
     )
     gateway.conf = Path("conf") / main
+
+
+def replace_all(text: str, replace: Mapping[str, str]) -> str:
+    """Replace in one pass: a port that was put in is not taken for one that is to be replaced."""
+    if not replace:
+        return text
+    any_of = "|".join(re.escape(old) for old in sorted(replace, key=len, reverse=True))
+    return re.sub(any_of, lambda found: replace[found.group()], text)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ use qanat_wire::proxy_protocol::{self, Addresses, TlsFacts};
 use socket2::{Domain, Type};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::address::Address;
@@ -40,24 +41,45 @@ pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked
         let Some(mut picked) = upstream.pick(session, &mut tries) else {
             return Err(no_live_upstreams(session, &upstream));
         };
-        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let deadline = Duration::from_millis(proxy.spec.connect_timeout_ms);
+        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let outcome = timeout(deadline, attempt(session, proxy, &picked)).await;
-        match outcome.unwrap_or_else(|_elapsed| Err(timed_out())) {
-            Ok(stream) => {
-                picked.connected();
-                note_connected(session, &stream);
-                return Ok((stream, picked));
-            }
+        match conclude(session, &mut picked, outcome) {
+            Ok(stream) => return Ok((stream, picked)),
             Err(error) if error.source != Source::Peer => return Err(error),
-            Err(error) => {
-                note_failed(session, &mut picked, &error);
-                if !retries.another(session) {
-                    return Err(SessionError::silent(Status::BadGateway, Source::Peer));
-                }
+            Err(_noted) if !retries.another(session, proxy) => {
+                return Err(SessionError::silent(Status::BadGateway, Source::Peer));
             }
+            Err(_noted) => {}
         }
     }
+}
+
+/// Keeps the record of an attempt that is over. A failure of the peer is noted and logged.
+///
+/// Not part of an async function around the attempt: that would make every session's future larger.
+fn conclude(
+    session: &mut Session,
+    picked: &mut Picked,
+    outcome: Result<Result<Stream, SessionError>, Elapsed>,
+) -> Result<Stream, SessionError> {
+    let outcome = outcome.unwrap_or_else(|_elapsed| Err(timed_out()));
+    match &outcome {
+        Ok(stream) => {
+            picked.connected();
+            note_connected(session, stream);
+        }
+        Err(error) if error.source == Source::Peer => note_failed(session, picked, error),
+        Err(_ours) => {}
+    }
+    outcome
+}
+
+/// Whether `proxy_next_upstream_timeout` lets another attempt begin now.
+fn is_in_time(session: &Session, proxy: &Proxy) -> bool {
+    let within = Duration::from_millis(proxy.spec.next_upstream_timeout_ms);
+    let since_first = session.attempts.first().map_or(Duration::ZERO, |first| first.started.elapsed());
+    within.is_zero() || since_first < within
 }
 
 /// The upstream that `proxy_pass` means for this session.
@@ -107,7 +129,6 @@ fn literal(address: &str) -> spec::Upstream {
 /// How many more attempts a session may make.
 struct Retries {
     left: usize,
-    within: Option<Duration>,
 }
 
 impl Retries {
@@ -117,15 +138,13 @@ impl Retries {
             0 => all,
             tries => all.min(tries as usize),
         };
-        let within = proxy.spec.next_upstream_timeout_ms;
-        Self { left: allowed, within: (within > 0).then(|| Duration::from_millis(within)) }
+        Self { left: allowed }
     }
 
     /// Whether one more may begin now.
-    fn another(&mut self, session: &Session) -> bool {
+    fn another(&mut self, session: &Session, proxy: &Proxy) -> bool {
         self.left = self.left.saturating_sub(1);
-        let since_first = session.attempts.first().map_or(Duration::ZERO, |first| first.started.elapsed());
-        self.left > 0 && self.within.is_none_or(|within| since_first < within)
+        self.left > 0 && is_in_time(session, proxy)
     }
 }
 

@@ -4,6 +4,7 @@
 //! settings share one. A session then only [`accept`]s, or [`PeerTls::connect`]s.
 
 mod accept;
+mod accept_any;
 mod certificate;
 mod context;
 mod info;
@@ -15,7 +16,6 @@ mod server;
 mod suites;
 mod tickets;
 mod verifier;
-mod verify;
 
 pub use accept::accept;
 pub use certificate::{Certificates, CertifiedKey};

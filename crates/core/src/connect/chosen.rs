@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::connect::{attempt, no_live_upstreams, note_connected, note_failed, timed_out};
+use crate::connect::{attempt, conclude, is_in_time, no_live_upstreams};
 use crate::error::{SessionError, Source, Status};
 use crate::phase::call::{Failure, Tried};
 use crate::phase::{self, Chain};
@@ -36,23 +36,16 @@ pub(super) async fn any(
         };
         let Some(mut picked) = picked else { return Err(no_live_upstreams(session, upstream)) };
         session.facts_mut().choice.clone_from(&choice);
-        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let allowed = choice.as_ref().and_then(|choice| choice.connect_timeout);
         let allowed = allowed.unwrap_or_else(|| Duration::from_millis(proxy.spec.connect_timeout_ms));
+        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let outcome = timeout(allowed, attempt(session, proxy, &picked)).await;
-        match outcome.unwrap_or_else(|_elapsed| Err(timed_out())) {
-            Ok(stream) => {
-                picked.connected();
-                note_connected(session, &stream);
-                return Ok((stream, picked));
-            }
+        match conclude(session, &mut picked, outcome) {
+            Ok(stream) => return Ok((stream, picked)),
             Err(error) if error.source != Source::Peer => return Err(error),
+            Err(_noted) if !another(session, proxy, count, more_tries) => break,
             Err(error) => {
                 last_failure = Some(Failure { peer: Arc::clone(&picked.name), reason: error.to_string() });
-                note_failed(session, &mut picked, &error);
-                if !another(session, proxy, count, more_tries) {
-                    break;
-                }
             }
         }
     }
@@ -64,7 +57,5 @@ fn another(session: &Session, proxy: &Proxy, count: usize, more_tries: u32) -> b
     let rules = &proxy.spec;
     let limit = if rules.next_upstream_tries == 0 { u32::MAX } else { rules.next_upstream_tries };
     let allowed = limit.min(more_tries.saturating_add(1)) as usize;
-    let within = Duration::from_millis(rules.next_upstream_timeout_ms);
-    let since_first = session.attempts.first().map_or(Duration::ZERO, |first| first.started.elapsed());
-    rules.next_upstream && count + 1 < allowed && (within.is_zero() || since_first < within)
+    rules.next_upstream && count + 1 < allowed && is_in_time(session, proxy)
 }

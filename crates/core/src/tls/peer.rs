@@ -14,9 +14,9 @@ use rustls::{CertificateError, ClientConfig, Error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client};
 
+use super::accept_any::AcceptAny;
 use super::refusal::cause;
 use super::verifier::Verifier;
-use super::verify::AcceptAny;
 use super::{Certificates, TlsContext, suites};
 use crate::error::{SessionError, Source, Status};
 

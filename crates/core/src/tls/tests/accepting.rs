@@ -6,7 +6,7 @@ use std::time::Duration;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::super::verify::AcceptAny;
+use super::super::accept_any::AcceptAny;
 use super::*;
 use crate::error::Status;
 

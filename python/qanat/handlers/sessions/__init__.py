@@ -1,0 +1,29 @@
+"""A session as each phase sees it. What a phase may not do, its class does not have."""
+
+from __future__ import annotations
+
+from qanat.handlers.sessions.access import AccessSession
+from qanat.handlers.sessions.balance import BalanceSession, Failure
+from qanat.handlers.sessions.base import Phase, Variables, note_names
+from qanat.handlers.sessions.log import LogRecord
+from qanat.handlers.sessions.preread import PrereadSession
+
+__all__ = [
+    "CLASSES",
+    "AccessSession",
+    "BalanceSession",
+    "Failure",
+    "LogRecord",
+    "Phase",
+    "PrereadSession",
+    "Variables",
+]
+
+CLASSES: dict[str, type[Phase]] = {
+    "access": AccessSession,
+    "preread": PrereadSession,
+    "balance": BalanceSession,
+    "log": LogRecord,
+}
+
+note_names(tuple(CLASSES.values()))

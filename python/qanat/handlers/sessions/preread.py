@@ -1,0 +1,109 @@
+"""A session in the preread phase."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from qanat._native import LackError, PhaseError
+from qanat.handlers.errors import BufferLimitError, ClientClosedError, ClientTimeoutError
+from qanat.handlers.sessions.base import Rejecting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qanat._native import Session
+
+
+T = TypeVar("T")
+
+
+class PrereadSession(Rejecting):
+    """A client whose first bytes can be looked at, or taken.
+
+    Whatever is not taken goes to the peer. Waiting for the client is bounded by `preread_timeout`,
+    and what is looked at by `preread_buffer_size`.
+    """
+
+    __slots__ = ("_is_reading",)
+
+    def __init__(self, handle: Session) -> None:
+        super().__init__(handle)
+        self._is_reading = False
+
+    async def peek(self, count: int) -> bytes:
+        """Look at the next `count` bytes, which stay where they are."""
+        return await self._read(self._handle.peek, count, count)
+
+    async def peek_until(self, separator: bytes = b"\n") -> bytes:
+        """Look at the bytes up to and including a separator, which stay where they are."""
+        return await self._read(self._handle.peek_until, _separator(separator), None)
+
+    async def read_exactly(self, count: int) -> bytes:
+        """Take the next `count` bytes: the peer will not see them."""
+        return await self._read(self._handle.read_exactly, count, count)
+
+    async def read_until(self, separator: bytes = b"\n") -> bytes:
+        """Take the bytes up to and including a separator."""
+        return await self._read(self._handle.read_until, _separator(separator), None)
+
+    async def read(self, most: int) -> bytes:
+        """Take what there is: at least one byte, at most `most`; nothing at the end."""
+        try:
+            return await self._read(self._handle.read, most, None)
+        except ClientClosedError:
+            return b""
+
+    def unread(self, data: bytes) -> None:
+        """Give bytes back, to be the next ones again."""
+        if not self._handle.unread(data):
+            raise BufferLimitError("more bytes than preread_buffer_size allows", len(data))
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes to the client; wait if it does not take them."""
+        if self._handle.write(data):
+            while self._handle.is_draining():
+                await self._news()
+
+    async def _read(self, look: Callable[[T], bytes | None], wish: T, count: int | None) -> bytes:
+        if self._is_reading:
+            raise PhaseError("another task is reading from this session")
+        try:
+            if (data := look(wish)) is not None:
+                return data
+            self._is_reading = True
+            try:
+                while (data := look(wish)) is None:
+                    await self._news()
+            finally:
+                self._is_reading = False
+                self._handle.give_up()
+        except LackError as lack:
+            raise _error_of(lack, count) from None
+        return data
+
+    async def _news(self) -> None:
+        """Wait until something has happened to the session."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = set()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+
+def _separator(separator: bytes) -> bytes:
+    if not separator:
+        raise ValueError("a separator has at least one byte")
+    return separator
+
+
+def _error_of(lack: LackError, count: int | None) -> Exception:
+    why, partial = lack.args
+    if why == "ended":
+        return ClientClosedError(partial, count)
+    if why == "full":
+        return BufferLimitError("preread buffer full", len(partial))
+    return ClientTimeoutError("the client is silent")

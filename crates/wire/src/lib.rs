@@ -8,5 +8,6 @@ pub mod client_hello;
 mod cursor;
 mod protocol_version;
 pub mod proxy_protocol;
+pub mod tunnel_frame;
 
 pub use protocol_version::ProtocolVersion;

@@ -11,6 +11,7 @@ from typing_extensions import override
 __all__ = [
     "Bridge",
     "ConsistentHash",
+    "Datagrams",
     "Gateway",
     "LackError",
     "ListenError",
@@ -147,6 +148,10 @@ class Session:
     def ending(self) -> str | None:
         """Why the handler is to end: `client`, `deadline`, or nothing."""
 
+    @property
+    def datagrams(self) -> Datagrams | None:
+        """The datagrams of the client; none for a connection, or in phases without them."""
+
     def peek(self, count: int) -> bytes | None:
         """Look at the first `count` bytes."""
 
@@ -166,7 +171,8 @@ class Session:
         """Give bytes back, to be the first again; false if there is no room for them."""
 
     def write(self, data: bytes) -> bool:
-        """Write to the client; true if the handler has to wait until that is done."""
+        """Write to the client, or send it a datagram; true if the handler has to wait until that is
+        done. Raise `OSError` (`EMSGSIZE`) for what is larger than a datagram."""
 
     def is_draining(self) -> bool:
         """Tell whether what was written still waits for the client."""
@@ -206,6 +212,25 @@ class Session:
 
     def fail(self, message: str) -> bool:
         """End the session with status 500 and a line in the error log."""
+
+@final
+class Datagrams:
+    """The datagrams of a client, one by one. All methods raise `PhaseError` after the call."""
+
+    def receive(self) -> bytes | None:
+        """Take the next one; `None` if it may still come. Raise `LackError` if it will not."""
+
+    def give_up(self) -> None:
+        """Wait no longer for one."""
+
+    def send(self, data: bytes) -> bool:
+        """Send one; false if too many are on their way, and it is lost.
+
+        Raise `OSError` (`EMSGSIZE`) if it is larger than a datagram can be.
+        """
+
+    def dropped(self) -> int:
+        """Count those of the client that were lost because too many were waiting."""
 
 @final
 class Peer:

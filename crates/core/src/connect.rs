@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
+pub(crate) use self::chosen::another;
 use crate::address::Address;
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::{session_error, session_event, session_line};
@@ -324,7 +325,8 @@ fn peer_error(text: &str) -> SessionError {
     SessionError::new(Status::BadGateway, Source::Peer, Level::Error, text)
 }
 
-fn no_live_upstreams(session: &mut Session, upstream: &Upstream) -> SessionError {
+/// An error that names the group where no peer could be named.
+pub(crate) fn no_live_upstreams(session: &mut Session, upstream: &Upstream) -> SessionError {
     // nginx shows the group's name where no peer could be shown.
     session.attempts.push(Attempt::begin(upstream.spec.name.as_str().into()));
     SessionError::new(Status::BadGateway, Source::Gateway, Level::Error, "no live upstreams")

@@ -4,12 +4,14 @@
 //! the socket that its session has towards the peer, gathers what the peers answered, and sends that as a batch. A
 //! datagram of a known session costs no allocation, no timer and no switch of tasks.
 //!
-//! Order within a turn: [`receive`] (and [`open`] for new sessions) → [`relay`] → [`reply`]; [`close`] at the end.
+//! Order within a turn: [`receive`] (and [`open`] for new sessions) → [`relay`] → [`handled`] → [`reply`]; [`close`] at
+//! the end.
 
 mod association;
 mod close;
 mod complaint;
 mod connect;
+mod handled;
 mod open;
 mod ready;
 mod receive;
@@ -33,10 +35,13 @@ use tokio::time::{Sleep, sleep_until};
 pub use close::is_lingering;
 
 use crate::clock::{Instant, now};
-use crate::error::describe;
+use crate::error::{SessionError, describe};
 use crate::gateway::shared::Worker;
+use crate::phase;
+use crate::session::registry::Open;
 use crate::sys::datagram::{self, Batch};
 use crate::udp::complaint::Complaint;
+use crate::udp::handled::Handled;
 use crate::udp::ready::ReadySet;
 use crate::udp::reply::{OriginalSockets, Outbox};
 use crate::udp::table::Table;
@@ -55,6 +60,8 @@ struct UdpListener {
     /// How many datagrams the next batch asks for.
     want: usize,
     table: Table,
+    /// Sessions that are with their handlers; none if there never was one.
+    handled: Option<Box<Handled>>,
     ready: ReadySet,
     /// Taken from `ready`, kept for its memory.
     tokens: Vec<u32>,
@@ -116,6 +123,20 @@ pub async fn serve(
     }
 }
 
+/// Ends a session, and writes its record. Its log handlers, if it has any, have a task of their own.
+fn finish(mut open: Open, outcome: Result<(), SessionError>) {
+    open.conclude(outcome);
+    if open.session.server.handlers.as_ref().is_some_and(|chains| chains.log.is_some()) {
+        tokio::spawn(log(open));
+    }
+}
+
+/// Runs the log handlers of a session that has ended, then writes its record.
+async fn log(mut open: Open) {
+    open.session.is_logged = true;
+    phase::log(&mut open.session).await;
+}
+
 impl UdpListener {
     fn new(worker: &Arc<Worker>, id: &Arc<str>, socket: UdpSocket) -> std::io::Result<Self> {
         socket.set_nonblocking(true)?;
@@ -135,6 +156,7 @@ impl UdpListener {
             receiver: Some(datagram::register(Arc::new(socket))?),
             want: 1,
             table: Table::default(),
+            handled: None,
             ready: ReadySet::new()?,
             tokens: Vec::new(),
             originals: OriginalSockets::default(),
@@ -155,8 +177,9 @@ impl UdpListener {
             for _ in 0..ROUNDS {
                 let received = self.receive(cx, arena);
                 let relayed = self.relay(cx, arena);
+                let heard = self.hear(cx, arena);
                 arena.outbox.flush();
-                busy = received || relayed;
+                busy = received || relayed || heard;
                 if !busy {
                     break;
                 }
@@ -165,6 +188,9 @@ impl UdpListener {
                 cx.waker().wake_by_ref();
             }
         });
+        if let Some(handled) = &mut self.handled {
+            handled.flush();
+        }
         self.expire(cx);
         if self.receiver.is_none() && self.table.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }

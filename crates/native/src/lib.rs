@@ -2,6 +2,7 @@
 
 mod balance;
 mod bridge;
+mod datagrams;
 mod errors;
 mod gateway;
 mod session;
@@ -18,6 +19,8 @@ mod _native {
     use super::balance::{ConsistentHash, Peer, RoundRobin};
     #[pymodule_export]
     use super::bridge::Bridge;
+    #[pymodule_export]
+    use super::datagrams::Datagrams;
     #[pymodule_export]
     use super::errors::{ListenError, PlanError};
     #[pymodule_export]

@@ -15,6 +15,7 @@ use qanat_core::session::vars;
 
 use crate::balance::Peer;
 use crate::bridge::Queue;
+use crate::datagrams::{self, Datagrams};
 
 create_exception!(
     qanat._native,
@@ -32,8 +33,8 @@ create_exception!(
 /// A session in one of its phases.
 #[pyclass(frozen, module = "qanat._native")]
 pub(crate) struct Session {
-    call: Arc<Call>,
-    queue: Arc<Queue>,
+    pub(crate) call: Arc<Call>,
+    pub(crate) queue: Arc<Queue>,
 }
 
 impl Session {
@@ -57,7 +58,7 @@ impl Session {
     }
 
     /// Works on what is shared, as long as the call is open.
-    fn with<R>(&self, work: impl FnOnce(&mut Exchange) -> R) -> PyResult<R> {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Exchange) -> R) -> PyResult<R> {
         let mut exchange = self.call.exchange();
         if exchange.session.is_none() || exchange.is_answered() {
             drop(exchange);
@@ -147,6 +148,13 @@ impl Session {
         }
     }
 
+    /// The datagrams of the client; none if it has a connection.
+    #[getter]
+    fn datagrams(&self) -> Option<Datagrams> {
+        self.call.exchange().datagrams.as_ref()?;
+        Some(Datagrams::new(Self::new(Arc::clone(&self.call), Arc::clone(&self.queue))))
+    }
+
     /// Look at the first `count` bytes; none if they may still come.
     fn peek<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
         Ok(bytes(py, self.look(Wish::Bytes(count), false)?))
@@ -181,8 +189,12 @@ impl Session {
         self.with(|exchange| exchange.input.give_back(data))
     }
 
-    /// Write to the client. True if the handler has to wait until that is done, which is signalled.
+    /// Write to the client, or send it a datagram. True if the handler has to wait until that is done, which is
+    /// signalled.
     fn write(&self, data: &[u8]) -> PyResult<bool> {
+        if self.call.exchange().datagrams.is_some() {
+            return datagrams::send(self, data).map(|_| false);
+        }
         let waits = self.with(|exchange| {
             exchange.output.extend_from_slice(data);
             exchange.drains = exchange.output.len() > OUTPUT_LIMIT;

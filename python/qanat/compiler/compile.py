@@ -10,7 +10,7 @@ from qanat.compiler import plan
 from qanat.compiler.compilation import Compilation, Refused, Resolve, World, resolve_host
 from qanat.compiler.control import control_endpoints
 from qanat.compiler.handler_sources import HandlerSources
-from qanat.compiler.handlers import check_datagrams, read_init, read_path
+from qanat.compiler.handlers import read_init, read_path
 from qanat.compiler.inherit import Level
 from qanat.compiler.listen import Listeners
 from qanat.compiler.log import check_formats, read_log_format
@@ -197,7 +197,6 @@ def _read_servers(compilation: Compilation, stream: _Stream, entries: list[Direc
         names.claim(compilation, entry, block.names, listeners)
         stream.servers.append(make_server(compilation, block, identity))
         blocks[identity.id] = block, entry
-    check_datagrams(compilation, ((server, blocks[server.id][1]) for server in stream.servers))
     _check_tls(compilation, stream, blocks)
 
 

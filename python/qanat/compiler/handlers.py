@@ -17,8 +17,6 @@ from qanat.compiler.inherit import Level, ListSetting, Setting, time_ms
 from qanat.config.tables.handlers import BLOCK_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from qanat.config.tree import Directive
 
 
@@ -93,27 +91,3 @@ def make_handlers(level: Level) -> plan.Handlers:
         log=level.items(LOG) or (),
         timeout_ms=level.get(TIMEOUT),
     )
-
-
-def check_datagrams(
-    compilation: Compilation, servers: Iterable[tuple[plan.Server, Directive]]
-) -> None:
-    """Refuse handlers where they would not be run: for datagrams, only log handlers are."""
-    for server, directive in servers:
-        udp = any(listener.startswith("udp:") for listener in server.listeners)
-        if udp and (server.handlers.access or server.handlers.preread):
-            message = 'access and preread handlers do not serve "listen … udp" in this version'
-            compilation.refuse(directive, message)
-        elif udp and _balanced_by_handler(compilation, server):
-            message = '"balance_by_python" does not serve "listen … udp" in this version'
-            compilation.refuse(directive, message)
-
-
-def _balanced_by_handler(compilation: Compilation, server: plan.Server) -> bool:
-    if not isinstance(server.content, plan.ProxyContent):
-        return False
-    target = server.content.proxy.target
-    if not isinstance(target, plan.ProxyToUpstream):
-        return False
-    upstream = compilation.upstreams.get(target.name.lower())
-    return upstream is not None and upstream.handler is not None

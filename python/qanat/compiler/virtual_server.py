@@ -19,7 +19,6 @@ from qanat.compiler.compilation import (
     host_name,
     resolve_host,
 )
-from qanat.compiler.handlers import check_datagrams
 from qanat.compiler.inherit import Level
 from qanat.compiler.listen import Listen, make_listener, read_listen
 from qanat.compiler.log import check_formats
@@ -101,7 +100,6 @@ def compile_virtual_server(request: VirtualServerRequest, scope: Scope) -> Virtu
     _check_tls(block, known.tls if known is not None else listen.tls)
     server_id = f"{listener_id}/{names.first.lower()}"
     server = make_server(compilation, block, Identity(server_id, (listener_id,), BODY))
-    check_datagrams(compilation, [(server, _listen_directive([request.address], ADDRESS))])
     if compilation.problems:
         raise ConfigError(dict.fromkeys(compilation.problems))
     listener = None

@@ -72,14 +72,6 @@ def test_an_upstream_with_a_handler_needs_no_server(site: Site) -> None:
             '"balance_by_python" directive is duplicate in q.conf:1',
         ),
         (
-            "access_by_python a:b; server { listen 1 udp; return x; }",
-            'access and preread handlers do not serve "listen … udp" in this version in q.conf:1',
-        ),
-        (
-            "upstream u { balance_by_python a:b; } server { listen 1 udp; proxy_pass u; }",
-            '"balance_by_python" does not serve "listen … udp" in this version in q.conf:1',
-        ),
-        (
             "server { listen 1; balance_by_python a:b; return x; }",
             '"balance_by_python" directive is not allowed here in q.conf:1',
         ),
@@ -89,20 +81,16 @@ def test_what_is_refused(site: Site, text: str, problem: str) -> None:
     assert site.problems(text) == [problem]
 
 
-def test_log_handlers_serve_datagrams(site: Site) -> None:
-    compiled = site.stream("log_by_python a:b; server { listen 1 udp; return x; }")
-    assert compiled.objects.servers[0].handlers.log == ("a:b",)
+def test_they_serve_datagrams(site: Site) -> None:
+    compiled = site.stream(
+        "log_by_python a:note; upstream u { balance_by_python a:pick; }"
+        " server { listen 1 udp; preread_by_python a:look; proxy_pass u; }"
+    )
+    handlers = compiled.objects.servers[0].handlers
+    assert (handlers.preread, handlers.log) == (("a:look",), ("a:note",))
 
 
 def test_a_request_cannot_bring_code(refusal: Callable[..., str]) -> None:
     message = '"preread_by_python_block" directive no support of dynamic!'
     assert message in refusal(body="preread_by_python_block { pass } return x;")
     assert "no support of dynamic" in refusal(body="access_by_python os:abort; return x;")
-
-
-def test_a_request_cannot_get_around_handlers_by_udp(
-    site: Site, refusal: Callable[..., str]
-) -> None:
-    scope = site.scope("access_by_python a:b;")
-    problem = refusal(address="0.0.0.0:22222 udp", scope=scope)
-    assert "access and preread handlers do not serve" in problem

@@ -53,7 +53,7 @@ pub(super) async fn any(
 }
 
 /// Whether an attempt may follow the one of number `count`.
-fn another(session: &Session, proxy: &Proxy, count: usize, more_tries: u32) -> bool {
+pub(crate) fn another(session: &Session, proxy: &Proxy, count: usize, more_tries: u32) -> bool {
     let rules = &proxy.spec;
     let limit = if rules.next_upstream_tries == 0 { u32::MAX } else { rules.next_upstream_tries };
     let allowed = limit.min(more_tries.saturating_add(1)) as usize;

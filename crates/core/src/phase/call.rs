@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::address::Address;
+use crate::phase::datagrams::{Datagrams, Received, Sending};
 use crate::phase::input::{Input, Wish};
 use crate::phase::mailbox::Mailbox;
 use crate::phase::{Chain, Phase};
@@ -60,6 +61,8 @@ pub struct Exchange {
     pub wish: Option<Wish>,
     /// Bytes for the client.
     pub output: Vec<u8>,
+    /// Instead of them, if it sends datagrams.
+    pub datagrams: Option<Arc<Datagrams>>,
     /// The handler waits until its bytes are written.
     pub drains: bool,
     /// More attempts that the balance handler asks for.
@@ -146,6 +149,7 @@ impl Call {
                 input,
                 wish: None,
                 output: Vec::new(),
+                datagrams: None,
                 drains: false,
                 more_tries: 0,
                 ending: None,
@@ -211,6 +215,24 @@ impl Exchange {
     /// Whether the handler's answer is here.
     pub fn is_answered(&self) -> bool {
         self.verdict.is_some()
+    }
+
+    /// Takes the next datagram of a session that has such, and counts it.
+    pub fn receive(&mut self, call: u64) -> Option<Received> {
+        let received = self.datagrams.as_ref()?.receive(call);
+        if let (Received::Datagram(_, count), Some(session)) = (&received, &mut self.session) {
+            session.bytes_received += count;
+        }
+        Some(received)
+    }
+
+    /// Sends a datagram to the client of a session that has such, and counts it.
+    pub fn send(&mut self, bytes: &[u8]) -> Option<Sending> {
+        let sending = self.datagrams.as_ref()?.send(bytes);
+        if let (Sending::Taken(_), Some(session)) = (&sending, &mut self.session) {
+            session.bytes_sent += bytes.len() as u64;
+        }
+        Some(sending)
     }
 
     /// Which balance handler was run in this call, and how many more tries it wants.

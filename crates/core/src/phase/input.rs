@@ -1,6 +1,8 @@
 //! What a client has sent and no handler has taken: read ahead by the worker, looked at and taken by handlers. Whatever
 //! is left of it goes to the peer.
 
+use crate::phase::datagrams::LARGEST;
+
 /// Bytes of a client.
 #[derive(Debug)]
 pub struct Input {
@@ -19,6 +21,8 @@ pub enum End {
     Closed,
     /// The connection broke.
     Broken,
+    /// It was one datagram, to which nothing is added.
+    Whole,
 }
 
 /// Why a wish cannot be met.
@@ -45,6 +49,11 @@ impl Input {
     /// Input that begins with `early` bytes and holds no more than `limit`.
     pub fn new(early: Vec<u8>, limit: usize) -> Self {
         Self { bytes: early, start: 0, limit, end: None, timed_out: false }
+    }
+
+    /// A datagram: all of it is here.
+    pub(super) fn datagram(bytes: Vec<u8>) -> Self {
+        Self { bytes, start: 0, limit: LARGEST, end: Some(End::Whole), timed_out: false }
     }
 
     /// What was not taken.
@@ -77,7 +86,7 @@ impl Input {
             return Ok(found);
         }
         let never = matches!(wish, Wish::Bytes(count) if *count > self.limit.max(unread.len()));
-        if never || (self.room() == 0 && self.end.is_none()) {
+        if (never && self.end != Some(End::Whole)) || (self.room() == 0 && self.end.is_none()) {
             return Err(Lack::Full);
         }
         if self.end.is_some() {
@@ -110,9 +119,11 @@ impl Input {
         taken
     }
 
-    /// Gives bytes back, to be the first again. False if that would be more than twice the limit.
+    /// Gives bytes back, to be the first again. False if that would be more than twice the limit, or than a datagram
+    /// can be.
     pub fn give_back(&mut self, bytes: &[u8]) -> bool {
-        if self.unread().len() + bytes.len() > self.limit.saturating_mul(2) {
+        let most = if self.end == Some(End::Whole) { self.limit } else { self.limit.saturating_mul(2) };
+        if self.unread().len() + bytes.len() > most {
             return false;
         }
         self.bytes.splice(..self.start, bytes.iter().copied());
@@ -220,6 +231,17 @@ mod tests {
         input.finish(End::Closed);
         assert_eq!(input.find(&Wish::Bytes(4)), Err(Lack::Ended));
         assert_eq!(input.find(&Wish::Bytes(3)), Ok(Some(3)));
+    }
+
+    #[test]
+    fn nothing_is_added_to_a_datagram() {
+        let mut input = Input::datagram(b"abcd".to_vec());
+        assert_eq!(input.room(), 0);
+        assert_eq!(input.find(&Wish::Bytes(4)), Ok(Some(4)));
+        assert_eq!(input.find(&Wish::Bytes(5)), Err(Lack::Ended));
+        assert_eq!(input.find(&Wish::Bytes(100_000)), Err(Lack::Ended));
+        assert_eq!(input.find(&Wish::Separator(b"\n".as_slice().into())), Err(Lack::Ended));
+        assert!(!input.give_back(&vec![0; LARGEST]));
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(crate) async fn preread(
 }
 
 /// The handler that will choose a peer, if that is known before: it may follow the preread handlers in the same call.
-fn next_chain(session: &Session) -> Option<Chain> {
+pub(super) fn next_chain(session: &Session) -> Option<Chain> {
     let Content::Proxy(proxy) = &session.server.content else { return None };
     let Target::Upstream(name) = &proxy.target else { return None };
     session.plan.upstreams.get(name)?.handler.clone()
@@ -139,7 +139,7 @@ pub(crate) fn log_unattended(session: &mut Session) {
 }
 
 /// What a verdict means where a rejection has been dealt with.
-fn judge(verdict: Verdict) -> Result<Option<Arc<Choice>>, SessionError> {
+pub(super) fn judge(verdict: Verdict) -> Result<Option<Arc<Choice>>, SessionError> {
     match verdict {
         Verdict::Continue | Verdict::Reject(..) => Ok(None),
         Verdict::Peer(choice) => Ok(Some(choice)),
@@ -152,7 +152,7 @@ fn judge(verdict: Verdict) -> Result<Option<Arc<Choice>>, SessionError> {
     }
 }
 
-fn rejected(status: u16) -> SessionError {
+pub(super) fn rejected(status: u16) -> SessionError {
     let text = format!("rejected by a handler with status {status}");
     SessionError::new(Status::Forbidden, Source::Gateway, Level::Info, text).with_status(status)
 }

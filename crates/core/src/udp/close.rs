@@ -91,6 +91,11 @@ impl UdpListener {
                 self.end(index, End::Orphaned(error));
             }
         }
+        for index in self.handled.as_ref().map(|handled| handled.indices()).unwrap_or_default() {
+            if let (Err(_), Some(handled)) = (self.detach(index, &listening), &self.handled) {
+                handled.abort(index);
+            }
+        }
     }
 
     fn receive_rest(&mut self, arena: &mut Arena) {
@@ -107,31 +112,44 @@ impl UdpListener {
 
     /// Gives a session that answers through the listener's socket one of its own.
     fn detach(&mut self, index: u32, listening: &Arc<UdpSocket>) -> io::Result<()> {
-        let Some(association) = self.table.get_mut(index) else { return Ok(()) };
-        let shares = Arc::ptr_eq(&association.reply.socket, listening);
-        let Some(client) = association.reply.to.filter(|_| shares) else { return Ok(()) };
-        let own = OwnSocket::new(association.local, client)?;
-        self.ready.add(&own.socket, tokens(index).1)?;
-        let socket = Arc::clone(&own.socket);
-        association.reply = ReplyPath { socket, to: None, from: None };
-        association.own = Some(own);
+        let (local, reply, own) = if let Some(association) = self.table.get_mut(index) {
+            (association.local, &mut association.reply, &mut association.own)
+        } else if let Some(ends) = self.handled.as_mut().and_then(|handled| handled.ends(index)) {
+            ends
+        } else {
+            return Ok(());
+        };
+        let shares = Arc::ptr_eq(&reply.socket, listening);
+        let Some(client) = reply.to.filter(|_| shares) else { return Ok(()) };
+        let socket = OwnSocket::new(local, client)?;
+        self.ready.add(&socket.socket, tokens(index).1)?;
+        *reply = ReplyPath { socket: Arc::clone(&socket.socket), to: None, from: None };
+        *own = Some(socket);
         Ok(())
     }
 
     /// Passes on what the client of a session without a listener sent.
     pub(super) fn receive_own(&mut self, index: u32, arena: &mut Arena) {
-        let Some(own) = self.table.get_mut(index).and_then(|association| association.own.as_ref()) else {
-            return;
-        };
+        let Some(own) = self.own_socket(index) else { return };
         // An error is that of a reply which the client did not take; what it sends later is another matter.
-        let received = arena.received.receive_connected(own.socket.as_fd(), 0, BATCH, SLOT);
+        let received = arena.received.receive_connected(own.as_fd(), 0, BATCH, SLOT);
         let received_error = received.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
         let count = received.unwrap_or(0);
         if count == BATCH || received_error {
             self.ready.again(tokens(index).1);
         }
         for slot in 0..count {
+            // Its handlers may have left it to the relay meanwhile, with the same index.
             self.forward(index, arena.received.datagram(slot));
+            self.keep(index, arena.received.datagram(slot));
         }
+    }
+
+    fn own_socket(&mut self, index: u32) -> Option<Arc<UdpSocket>> {
+        let own = match self.table.get_mut(index) {
+            Some(association) => association.own.as_ref(),
+            None => self.handled.as_ref().and_then(|handled| handled.own(index)),
+        };
+        own.map(|own| Arc::clone(&own.socket))
     }
 }

@@ -1,5 +1,8 @@
 //! From a new session to a socket that is connected to a peer and has taken the first datagram.
 
+mod chosen;
+
+use std::borrow::Cow;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -8,8 +11,9 @@ use std::time::Duration;
 use qanat_plan::{Level, ProxyProtocol};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+pub(super) use self::chosen::connect as connect_chosen;
 use crate::address::Address;
-use crate::connect::{proxy_header, target};
+use crate::connect::{no_live_upstreams, proxy_header};
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::{session_error, session_event, session_line};
 use crate::plan::Proxy;
@@ -17,27 +21,20 @@ use crate::session::Session;
 use crate::session::state::Attempt;
 use crate::shortage;
 use crate::sys::datagram;
-use crate::upstream::{Picked, Tries};
+use crate::upstream::{Picked, Tries, Upstream};
 
 /// Chooses peers until one takes `first`, under the rules of `proxy_next_upstream`.
 ///
 /// # Errors
-/// What ends the session: 502 if no peer could be reached, 500 if there is nothing to choose from.
+/// What ends the session: 502 if no peer could be reached.
 pub(super) fn connect(
     session: &mut Session,
     proxy: &Proxy,
-    first: &[u8],
+    upstream: &Upstream,
+    first: Option<&[u8]>,
 ) -> Result<(UdpSocket, Picked), SessionError> {
     session.action = "connecting to upstream";
-    let upstream = target(session, proxy)?;
-    if upstream.handler.is_some() {
-        let text = "\"balance_by_python\" does not serve UDP";
-        return Err(SessionError::new(Status::Internal, Source::Gateway, Level::Error, text));
-    }
-    let bind = bind_address(session, proxy);
-    let prefixed = prefix(session, proxy.spec.protocol, first);
-    let first = prefixed.as_deref().unwrap_or(first);
-
+    let opening = Opening::new(session, proxy, first);
     let rules = &proxy.spec;
     let tries_allowed = match rules.next_upstream_tries {
         0 => upstream.attempts(),
@@ -46,39 +43,60 @@ pub(super) fn connect(
     let mut tries = Tries::default();
     loop {
         let Some(mut picked) = upstream.pick(session, &mut tries) else {
-            let name: Arc<str> = upstream.spec.name.as_str().into();
-            session.attempts.push(Attempt::begin(name));
-            return Err(SessionError::new(
-                Status::BadGateway,
-                Source::Gateway,
-                Level::Error,
-                "no live upstreams",
-            ));
+            return Err(no_live_upstreams(session, upstream));
         };
-        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
-        let cause = match dial(&picked.address, bind, first) {
-            Ok(socket) => {
-                note_connected(session, &socket, first.len());
-                return Ok((socket, picked));
-            }
-            Err(cause) => cause,
-        };
-        if shortage::is_shortage(&cause) || lacks_ports(&cause) {
-            let error =
-                SessionError::new(Status::BadGateway, Source::Shortage, Level::Error, "connect() failed");
-            return Err(error.because(cause));
-        }
-        let error = SessionError::new(Status::BadGateway, Source::Peer, Level::Error, "connect() failed");
-        session_error(session, &error.because(cause));
-        mark_failed(session, &mut picked);
-        if let Some(attempt) = session.attempts.last_mut() {
-            attempt.ended = Some(attempt.started.elapsed());
+        match opening.attempt(session, &mut picked) {
+            Ok(socket) => return Ok((socket, picked)),
+            Err(error) if error.source != Source::Peer => return Err(error),
+            Err(_noted) => {}
         }
         let within = Duration::from_millis(rules.next_upstream_timeout_ms);
         let is_late = !within.is_zero() && session.started.elapsed() >= within;
         if !rules.next_upstream || session.attempts.len() >= tries_allowed || is_late {
             return Err(SessionError::silent(Status::BadGateway, Source::Peer));
         }
+    }
+}
+
+/// What every peer of a session is tried with.
+struct Opening<'a> {
+    bind: Option<(SocketAddr, bool)>,
+    /// The first datagram, behind a PROXY header if one is wanted; none if there is nothing to send yet.
+    first: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Opening<'a> {
+    fn new(session: &mut Session, proxy: &Proxy, first: Option<&'a [u8]>) -> Self {
+        let bind = bind_address(session, proxy);
+        let first = match prefix(session, proxy.spec.protocol, first.unwrap_or_default()) {
+            Some(prefixed) => Some(Cow::Owned(prefixed)),
+            None => first.map(Cow::Borrowed),
+        };
+        Self { bind, first }
+    }
+
+    /// One attempt. A failure of the peer is noted and logged.
+    fn attempt(&self, session: &mut Session, picked: &mut Picked) -> Result<UdpSocket, SessionError> {
+        session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
+        let first = self.first.as_deref();
+        let cause = match dial(&picked.address, self.bind, first) {
+            Ok(socket) => {
+                note_connected(session, &socket, first.map_or(0, <[u8]>::len));
+                return Ok(socket);
+            }
+            Err(cause) => cause,
+        };
+        let fail = |source| SessionError::new(Status::BadGateway, source, Level::Error, "connect() failed");
+        if shortage::is_shortage(&cause) || lacks_ports(&cause) {
+            return Err(fail(Source::Shortage).because(cause));
+        }
+        let error = fail(Source::Peer).because(cause);
+        session_error(session, &error);
+        mark_failed(session, picked);
+        if let Some(attempt) = session.attempts.last_mut() {
+            attempt.ended = Some(attempt.started.elapsed());
+        }
+        Err(error)
     }
 }
 
@@ -132,8 +150,8 @@ fn lacks_ports(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EADDRINUSE))
 }
 
-/// A connected socket that has sent the first datagram.
-fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io::Result<UdpSocket> {
+/// A connected socket that has sent the first datagram, if there is one.
+fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: Option<&[u8]>) -> io::Result<UdpSocket> {
     let (domain, to) = match address {
         Address::Inet(to) => (Domain::for_address(*to), SockAddr::from(*to)),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
@@ -146,6 +164,8 @@ fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: &[u8]) -> io
         socket.bind(&from.into())?;
     }
     socket.connect(&to)?;
-    socket.send(first)?;
+    if let Some(first) = first {
+        socket.send(first)?;
+    }
     Ok(socket.into())
 }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use qanat_plan::Level;
 
 use crate::address::Address;
+use crate::connect::target;
 use crate::error::{SessionError, Source, Status, describe};
 use crate::plan::{Content, Listener, Plan, Proxy};
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::run::set_variables;
 use crate::session::template::Template;
-use crate::udp::UdpListener;
 use crate::udp::association::{Association, Rules};
 use crate::udp::connect::connect;
+use crate::udp::handled::{self, no_event};
 use crate::udp::receive::Arrival;
 use crate::udp::relay::tokens;
 use crate::udp::reply::{Outbox, ReplyPath};
+use crate::udp::{UdpListener, finish};
 use crate::{access, mesh};
 
 impl UdpListener {
@@ -40,17 +42,20 @@ impl UdpListener {
         }
         let mut open = Open::begin(Arc::clone(&self.worker), session, cost);
         if let Err(error) = route(&mut open) {
-            return open.end(Err(error));
+            return finish(open, Err(error));
         }
         let Some(path) = self.reply_path(arrival) else { return };
+        if handled::is_handled(&open.session) {
+            return self.hand_over(open, arrival, path, datagram);
+        }
         let server = Arc::clone(&open.session.server);
         match &server.content {
             Content::Return(text) => {
                 answer(&mut open.session, text, &path, outbox);
-                open.end(Ok(()));
+                finish(open, Ok(()));
             }
             Content::Proxy(proxy) => self.associate(open, proxy, arrival, path, datagram),
-            Content::None => open.end(Err(no_content())),
+            Content::None => finish(open, Err(no_content())),
         }
     }
 
@@ -117,17 +122,22 @@ impl UdpListener {
         datagram: &[u8],
     ) {
         let session = &mut open.session;
-        let (peer, picked) = match connect(session, proxy, datagram) {
+        let upstream = match target(session, proxy) {
+            Ok(upstream) if upstream.handler.is_some() => {
+                return self.hand_over(open, arrival, reply, datagram);
+            }
+            Ok(upstream) => upstream,
+            Err(error) => return finish(open, Err(error)),
+        };
+        let (peer, picked) = match connect(session, proxy, &upstream, Some(datagram)) {
             Ok(connected) => connected,
-            Err(error) => return open.end(Err(error)),
+            Err(error) => return finish(open, Err(error)),
         };
         session.action = "proxying connection";
         let index = self.table.reserve();
         if let Err(error) = self.ready.add(&peer, tokens(index).0) {
             self.table.release(index);
-            let text = "epoll_ctl() failed";
-            let failed = SessionError::new(Status::Internal, Source::Shortage, Level::Error, text);
-            return open.end(Err(failed.because(error)));
+            return finish(open, Err(no_event(error)));
         }
         let association = Association {
             open,
@@ -153,12 +163,6 @@ fn route(open: &mut Open) -> Result<(), SessionError> {
     set_variables(&mut open.session);
     mesh::select_server(&mut open.session);
     access::check(&open.session)?;
-    let handlers = open.session.server.handlers.as_ref();
-    if handlers.is_some_and(|handlers| handlers.access.is_some() || handlers.preread.is_some()) {
-        // The compiler refuses them; a session must not get around them.
-        let text = "access and preread handlers do not serve UDP";
-        return Err(SessionError::new(Status::Internal, Source::Gateway, Level::Error, text));
-    }
     open.settle();
     Ok(())
 }
@@ -180,7 +184,7 @@ fn answer(session: &mut Session, text: &Template, path: &ReplyPath, outbox: &mut
     }
 }
 
-fn no_content() -> SessionError {
+pub(super) fn no_content() -> SessionError {
     let text = "no content is configured for this server";
     SessionError::new(Status::Internal, Source::Gateway, Level::Error, text)
 }

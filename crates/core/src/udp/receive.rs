@@ -13,6 +13,7 @@ use tokio::time::sleep_until;
 use crate::error::describe;
 use crate::sys::datagram::{BATCH, Envelope};
 use crate::udp::relay::End;
+use crate::udp::reply::Outbox;
 use crate::udp::table::Key;
 use crate::udp::{Arena, UdpListener};
 
@@ -73,10 +74,18 @@ impl UdpListener {
         for slot in 0..count {
             let Some(envelope) = received.envelope(slot) else { continue };
             let arrival = self.arrival(envelope);
-            match self.table.find(&arrival.key) {
-                Some(index) => self.forward(index, received.datagram(slot)),
-                None => self.open(&arrival, received.datagram(slot), outbox),
-            }
+            self.deliver(&arrival, received.datagram(slot), outbox);
+        }
+    }
+
+    /// Hands a datagram to its session, or begins one with it.
+    pub(super) fn deliver(&mut self, arrival: &Arrival, datagram: &[u8], outbox: &mut Outbox) {
+        if let Some(index) = self.table.find(&arrival.key) {
+            return self.forward(index, datagram);
+        }
+        match self.handled.as_ref().and_then(|handled| handled.find(&arrival.key)) {
+            Some(index) => self.keep(index, datagram),
+            None => self.open(arrival, datagram, outbox),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::error::{SessionError, Source, Status};
 use crate::log::error::session_end;
 use crate::udp::connect::mark_failed;
 use crate::udp::reply::Outbox;
-use crate::udp::{Arena, UdpListener};
+use crate::udp::{Arena, UdpListener, finish};
 
 /// Replies of one session that are taken in a row, so that others get their turn.
 const REPLIES: usize = 8;
@@ -127,6 +127,6 @@ impl UdpListener {
                 Err(SessionError::new(Status::Ok, Source::Gateway, Level::Warn, text).because(error))
             }
         };
-        association.open.end(outcome);
+        finish(association.open, outcome);
     }
 }

@@ -1,3 +1,65 @@
-"""A programmable layer-4 gateway: nginx stream configuration, changed live, scripted in Python."""
+"""Qanat, a programmable layer-4 gateway.
+
+What handlers and programs import is loaded when it is first asked for (PEP 562): commands that need
+none of it start without waiting for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qanat.handlers import (
+        AccessSession,
+        BackgroundFullError,
+        BalanceSession,
+        BufferLimitError,
+        ClientClosedError,
+        ClientTimeoutError,
+        ConsistentHash,
+        Failure,
+        LogRecord,
+        Peer,
+        PhaseError,
+        PrereadSession,
+        RejectedError,
+        RoundRobin,
+        Variables,
+        background,
+        every,
+        on_shutdown,
+        on_startup,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AccessSession",
+    "BackgroundFullError",
+    "BalanceSession",
+    "BufferLimitError",
+    "ClientClosedError",
+    "ClientTimeoutError",
+    "ConsistentHash",
+    "Failure",
+    "LogRecord",
+    "Peer",
+    "PhaseError",
+    "PrereadSession",
+    "RejectedError",
+    "RoundRobin",
+    "Variables",
+    "__version__",
+    "background",
+    "every",
+    "on_shutdown",
+    "on_startup",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_") or name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Not an import statement: the packages below import this one for its version.
+    return getattr(import_module("qanat.handlers"), name)

@@ -107,6 +107,12 @@ class Bridge:
     def take(self, most: int) -> tuple[list[Session], list[int]]:
         """Take calls, at most `most`, and the ids of calls that something has happened to."""
 
+    def retired_fileno(self) -> int:
+        """Return the descriptor that is readable while there are retired generations."""
+
+    def take_retired(self) -> list[int]:
+        """Take the numbers of generations that neither a plan nor a session uses any more."""
+
     def begin_batch(self) -> None:
         """Hold answers back until the batch is over."""
 

@@ -113,6 +113,7 @@ impl Gateway {
     pub fn commit(&self, ticket: u64) -> Result<(), ApplyError> {
         let mut state = self.state.lock();
         let Pending { plan, step, .. } = state.take_pending(ticket)?;
+        plan.settings.handlers.put_to_use();
         self.shared.plan.store(plan);
         let workers = state.threads.len();
         let (orders, complaints) = state.sockets.commit(step, workers);

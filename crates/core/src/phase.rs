@@ -7,6 +7,7 @@
 pub mod call;
 pub mod datagrams;
 mod drive;
+pub mod generation;
 pub mod input;
 pub mod mailbox;
 mod stages;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use qanat_plan as spec;
 
 pub use self::call::Call;
+pub use self::generation::Generation;
 pub(crate) use self::stages::{access, balance, log, log_unattended, preread};
 
 /// What runs the handlers.
@@ -26,8 +28,11 @@ pub trait Hooks: Send + Sync {
     /// What the handler of a call waits for has come, or the call is to end: see [`call::Exchange::ending`].
     fn signal(&self, call: u64);
 
-    /// Has whoever runs the handlers look. Called after the others, once a batch if it can be.
+    /// Has whoever runs the handlers look. Called after the two before, once a batch if it can be.
     fn flush(&self);
+
+    /// The last session and the last plan that used a load of the handlers are gone. Called by any thread, once.
+    fn retire(&self, generation: u64);
 }
 
 /// A phase that handlers can have.

@@ -13,7 +13,7 @@ use qanat_plan as spec;
 use crate::address::Address;
 use crate::log::access::{AccessLog, LogFormat};
 use crate::log::error::ErrorLogs;
-use crate::phase::{Chains, Hooks};
+use crate::phase::{Chains, Generation, Hooks};
 use crate::plan::names::NameTable;
 use crate::plan::network::Rule;
 use crate::session::template::Template;
@@ -60,7 +60,7 @@ pub struct Settings {
     /// `worker_shutdown_timeout` in milliseconds; 0 waits without end.
     pub shutdown_timeout_ms: u64,
     /// Which load of the Python handlers sessions use.
-    pub handlers: u64,
+    pub handlers: Arc<Generation>,
 }
 
 /// A listening address with its virtual servers.

@@ -22,6 +22,9 @@ const CAPACITY: usize = 16_384;
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     event: Event,
+    /// Generations that nothing uses any more, and what tells of them: rare, so apart from the calls.
+    retired: Mutex<Vec<u64>>,
+    retirement: Event,
     /// Tasks to be woken when the batch of handlers that is being run is over; none outside of one.
     due: Mutex<Option<Vec<Due>>>,
 }
@@ -39,7 +42,13 @@ struct Waiting {
 
 impl Queue {
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { waiting: Mutex::default(), event: Event::new()?, due: Mutex::new(None) })
+        Ok(Self {
+            waiting: Mutex::default(),
+            event: Event::new()?,
+            retired: Mutex::default(),
+            retirement: Event::new()?,
+            due: Mutex::new(None),
+        })
     }
 
     /// Wakes the task of a call, now or at the end of the batch.
@@ -96,6 +105,11 @@ impl Hooks for Queue {
         drop(waiting);
         self.event.raise();
     }
+
+    fn retire(&self, generation: u64) {
+        self.retired.lock().push(generation);
+        self.retirement.raise();
+    }
 }
 
 /// The loop's end of the queue.
@@ -132,6 +146,18 @@ impl Bridge {
         let sessions = calls.into_iter().map(|call| Py::new(py, Session::new(call, Arc::clone(&self.queue))));
         let sessions = sessions.collect::<PyResult<Vec<_>>>()?;
         Ok((PyList::new(py, sessions)?, signals))
+    }
+
+    /// Return the descriptor that is readable while there are retired generations.
+    fn retired_fileno(&self) -> RawFd {
+        self.queue.retirement.as_raw_fd()
+    }
+
+    /// Take the numbers of generations that neither a plan nor a session uses any more.
+    fn take_retired(&self) -> Vec<u64> {
+        let mut retired = self.queue.retired.lock();
+        self.queue.retirement.lower();
+        std::mem::take(&mut retired)
     }
 
     /// Hold answers back until the batch is over.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from qanat.compiler.compile import Compiled
     from qanat.compiler.control import ControlEndpoint
     from qanat.control.gateway import LiveGateway
-    from qanat.handlers.run import Handlers
 
 _HANDLED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _ACTIONS = {
@@ -48,12 +47,10 @@ class Lifecycle:
         source: Source,
         compiled: Compiled,
         pid_file: PidFile | None = None,
-        handlers: Handlers | None = None,
     ) -> None:
         self._gateway = gateway
         self._api = api
         self._source = source
-        self._handlers = handlers
         self._log: Callable[[str, str], None] = gateway.engine.log
         self._signals: asyncio.Queue[signal.Signals | None] = asyncio.Queue()
         self._compiled = compiled
@@ -133,16 +130,11 @@ class Lifecycle:
         bound: dict[ControlEndpoint, socket.socket] = {}
         try:
             bound = self._api.bind(endpoints)
-            if self._handlers is not None:
-                # On this thread, where they run.
-                compiled = self._handlers.put_to_use(compiled)
             await self._gateway.reload(compiled)
         except BaseException:
             release(bound)
             if pid_file is not None:
                 pid_file.remove()
-            if self._handlers is not None and compiled is not loaded.compiled:
-                self._handlers.discard(compiled.settings.handlers)
             raise
         if self._pid_file is not None and pid_file is not None:
             self._pid_file.move_to(pid_file)

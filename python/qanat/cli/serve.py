@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import qanat
@@ -19,7 +19,7 @@ from qanat.control.engine import open_engine
 from qanat.control.errors import ChangeRefused, PlanRefused
 from qanat.control.gateway import LiveGateway
 from qanat.control.state import FileAccess
-from qanat.handlers.run import Handlers
+from qanat.handlers.generations import Handlers
 from qanat.store.base import StoreError, StoreInUse
 from qanat.store.sqlite import SqliteStore
 
@@ -54,14 +54,12 @@ async def serve(start: Start) -> int:
 
 async def _serve(start: Start, engine: NativeEngine) -> int:
     loaded = start.loaded
-    handlers = Handlers(engine.bridge())
+    handlers = Handlers(engine.bridge(), engine.log)
     try:
-        start = replace(start, loaded=use_handlers(handlers, loaded))
-        loaded = start.loaded
-        gateway, api = await _open(start, engine)
+        gateway, api = await _open(start, engine, handlers)
     except ConfigError as error:
         start.messages.problems(error.problems)
-        await asyncio.to_thread(engine.stop)
+        await _stop(engine, handlers)
         return 1
     except (StoreError, ChangeRefused, ControlBindError) as error:
         if isinstance(error, StoreInUse):
@@ -69,9 +67,9 @@ async def _serve(start: Start, engine: NativeEngine) -> int:
             start.messages.problems(addresses_in_use(loaded.compiled))
         text = problem_of(error) if isinstance(error, PlanRefused) else error
         start.messages.say("emerg", str(text))
-        await asyncio.to_thread(engine.stop)
+        await _stop(engine, handlers)
         return 1
-    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, start.pid_file, handlers)
+    lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, start.pid_file)
     lifecycle.install()
     if start.pid_file is not None:
         start.pid_file.write()
@@ -86,16 +84,21 @@ async def _serve(start: Start, engine: NativeEngine) -> int:
     await api.close()
     await gateway.close()
     engine.log("notice", "exit")
-    await asyncio.to_thread(engine.stop)
-    await handlers.close()
+    await _stop(engine, handlers)
     return 0
 
 
-async def _open(start: Start, engine: Engine) -> tuple[LiveGateway, ControlApi]:
+async def _stop(engine: Engine, handlers: Handlers) -> None:
+    await asyncio.to_thread(engine.stop)
+    await handlers.close()
+
+
+async def _open(start: Start, engine: Engine, handlers: Handlers) -> tuple[LiveGateway, ControlApi]:
     """Bind and load everything, or nothing."""
     process = start.loaded.compiled.process
     store = await SqliteStore.open(process.state_dir, process.node_name)
-    gateway = LiveGateway(engine, store, FileAccess(start.source.paths))
+    files = FileAccess(start.source.paths)
+    gateway = LiveGateway(engine, store, files, handlers=handlers)
     api = ControlApi(gateway)
     try:
         bound = api.bind(process.control)
@@ -109,11 +112,6 @@ async def _open(start: Start, engine: Engine) -> tuple[LiveGateway, ControlApi]:
         await gateway.close()
         raise
     return gateway, api
-
-
-def use_handlers(handlers: Handlers, loaded: Loaded) -> Loaded:
-    """Load the handlers of a configuration. Raise `ConfigError`."""
-    return replace(loaded, compiled=handlers.put_to_use(loaded.compiled))
 
 
 def greeting(loaded: Loaded) -> str:

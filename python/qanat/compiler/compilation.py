@@ -54,6 +54,8 @@ class World:
     paths: Paths
     hostname: str = field(default_factory=host_name)
     resolve: Resolve = resolve_host
+    functions: Mapping[str, Callable[..., object]] = field(default_factory=dict)
+    """Handlers that are given as functions, by name."""
 
 
 @dataclass(frozen=True, slots=True)

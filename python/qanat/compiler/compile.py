@@ -10,7 +10,7 @@ from qanat.compiler import plan
 from qanat.compiler.compilation import Compilation, Refused, Resolve, World, resolve_host
 from qanat.compiler.control import control_endpoints
 from qanat.compiler.handler_sources import HandlerSources
-from qanat.compiler.handlers import read_init, read_path
+from qanat.compiler.handlers import LIMITS, read_init, read_limit, read_path
 from qanat.compiler.inherit import Level
 from qanat.compiler.listen import Listeners
 from qanat.compiler.log import check_formats, read_log_format
@@ -67,14 +67,17 @@ def compile_config(
     *,
     error_log: str | None = None,
     resolve: Resolve = resolve_host,
+    functions: Mapping[str, Callable[..., object]] | None = None,
 ) -> Compiled:
     """Compile a configuration; raise `ConfigError` with all its problems.
 
     `control` is the tree of the file that `control_file` finds; `error_log` is the default log
-    (`-e`).
+    (`-e`). `functions` are handlers that are no part of a module, by the names that the tree has.
     """
     with no_collection():
-        return _compile(Compilation(World(paths, resolve=resolve)), tree, control, error_log)
+        compilation = Compilation(World(paths, resolve=resolve, functions=functions or {}))
+        compilation.handlers.functions = compilation.world.functions
+        return _compile(compilation, tree, control, error_log)
 
 
 def _compile(
@@ -143,6 +146,7 @@ _OBJECTS: dict[str, Callable[[Compilation, Directive], None]] = {
     "init_by_python": read_init,
     "init_by_python_block": read_init,
     "python_path": read_path,
+    **dict.fromkeys(LIMITS, read_limit),
 }
 _WITHOUT_EFFECT = frozenset(
     {

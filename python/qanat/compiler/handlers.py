@@ -8,28 +8,53 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from qanat.compiler import plan
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.handler_sources import Source
-from qanat.compiler.inherit import Level, ListSetting, Setting, time_ms
+from qanat.compiler.inherit import Level, ListSetting, Setting, number, time_ms
 from qanat.config.tables.handlers import BLOCK_SUFFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qanat.config.tree import Directive
 
 
 def read_handler(compilation: Compilation, directive: Directive) -> str:
     """Read a directive that names a handler or holds one; return its name."""
-    source = _source(directive)
+    source = _source(compilation, directive)
     compilation.handlers.by_name.setdefault(source.name, source)
     return source.name
 
 
 def read_init(compilation: Compilation, directive: Directive) -> None:
     """Read `init_by_python`."""
-    compilation.handlers.init.append(_source(directive))
+    compilation.handlers.init.append(_source(compilation, directive))
+
+
+def read_limit(compilation: Compilation, directive: Directive) -> None:
+    """Read what the code of one load may take."""
+    field, read = LIMITS[directive.name]
+    given: dict[str, Any] = {field: read(compilation, directive)}
+    compilation.handlers.limits = replace(compilation.handlers.limits, **given)
+
+
+def _seconds(compilation: Compilation, directive: Directive) -> float:
+    milliseconds = time_ms(compilation, directive)
+    if not milliseconds:
+        raise Refused(f'"{directive.name}" directive wants a time above 0')
+    return milliseconds / 1000
+
+
+LIMITS: dict[str, tuple[str, Callable[[Compilation, Directive], float]]] = {
+    "python_startup_timeout": ("startup_timeout_s", _seconds),
+    "python_shutdown_timeout": ("shutdown_timeout_s", _seconds),
+    "python_background_limit": ("background", number),
+}
+"""Directives, and the fields of `Limits` that they give."""
 
 
 def read_path(compilation: Compilation, directive: Directive) -> None:
@@ -38,12 +63,14 @@ def read_path(compilation: Compilation, directive: Directive) -> None:
     compilation.handlers.path.append(base / directive.args[0])
 
 
-def _source(directive: Directive) -> Source:
+def _source(compilation: Compilation, directive: Directive) -> Source:
     phase = directive.name.partition("_by_")[0]
     text = directive.args[0]
     if directive.name.endswith(BLOCK_SUFFIX):
         _check_code(directive, text)
         return Source(directive.origin, phase, text, directive.file, directive.line)
+    if text in compilation.world.functions:
+        return Source(text, phase, "", directive.file, directive.line)
     module, colon, function = text.partition(":")
     names = [*module.split("."), *function.split(".")]
     if not colon or not all(name.isidentifier() for name in names):

@@ -11,13 +11,18 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from msgspec import structs
 
 from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.compiler.plan import ChangeSet
 from qanat.config.errors import ConfigError, Problem
 from qanat.control.errors import ListenRefused, PlanRefused, WorkerLate
+from qanat.control.handlers import NoHandlers
 from qanat.control.hosts import Addresses, Hosts
 from qanat.control.index import KINDS, PlanIndex, diff
 from qanat.control.rebuild import rebuild, records_of
@@ -35,11 +40,12 @@ from qanat.control.virtual_servers import adding, removing
 from qanat.store.base import Change, DeleteServer, PutServer, Store, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from qanat.compiler.compile import Compiled
     from qanat.compiler.virtual_server import VirtualServerRequest
     from qanat.control.engine import Engine
+    from qanat.control.handlers import Handlers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,9 +63,15 @@ class LiveGateway:
     """A data plane, its store, and the state that both hold."""
 
     def __init__(
-        self, engine: Engine, store: Store, files: FileAccess, resolve: Resolve = resolve_host
+        self,
+        engine: Engine,
+        store: Store,
+        files: FileAccess,
+        resolve: Resolve = resolve_host,
+        handlers: Handlers | None = None,
     ) -> None:
         self.engine = engine
+        self.handlers = handlers or NoHandlers()
         self._store = store
         self._files = files
         self._turns = Turns(Limits())
@@ -68,15 +80,18 @@ class LiveGateway:
         # Compiling takes time and committing waits for the workers: neither on the loop.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qanat-change")
         self._state: State | None = None
+        # Loads of handlers take turns before the change that puts them to use does.
+        self._loading = asyncio.Lock()
         self._started = time.monotonic()
 
     async def load(self, compiled: Compiled) -> None:
         """Start serving a configuration and the stored virtual servers.
 
         Stored servers that cannot be served are kept in the store, logged and shown by `status`.
-        Raise `PlanRefused`, `ListenRefused` or `StoreError`.
+        Raise `ConfigError` for handlers, `PlanRefused`, `ListenRefused` or `StoreError`.
         """
-        await self._turns.run_unbounded(lambda _: self._load(compiled))
+        async with self._loading, self._with_handlers(compiled) as ready:
+            await self._turns.run_unbounded(lambda _: self._load(ready))
 
     async def reload(self, compiled: Compiled) -> None:
         """Go over to another configuration as one change; virtual servers of the API are kept.
@@ -84,10 +99,28 @@ class LiveGateway:
         Raise `ConfigError`, `PlanRefused`, `ListenRefused` or `StoreError`, with nothing changed.
         """
 
-        async def change(addresses: Addresses) -> None:
-            await self._turns.run_unbounded(lambda _: self._reload(compiled, addresses))
+        async with self._loading, self._with_handlers(compiled) as ready:
 
-        await self._hosts.supply(change)
+            async def change(addresses: Addresses) -> None:
+                await self._turns.run_unbounded(lambda _: self._reload(ready, addresses))
+
+            await self._hosts.supply(change)
+
+    async def reload_handlers(self) -> int:
+        """Load the modules of handlers anew, without the configuration; return the revision.
+
+        Raise `ConfigError`, `PlanRefused` or `StoreError`, with nothing changed.
+        """
+        async with self._loading, self._with_handlers(self.state.compiled) as ready:
+            await self._turns.run_unbounded(lambda _: self._settle(ready))
+        return self.revision
+
+    @asynccontextmanager
+    async def _with_handlers(self, compiled: Compiled) -> AsyncIterator[Compiled]:
+        """Load the handlers of a configuration, which refers to them within the context."""
+        async with self.handlers.taking_over(compiled.handlers) as generation:
+            settings = structs.replace(compiled.settings, handlers=generation)
+            yield replace(compiled, settings=settings)
 
     async def add_virtual_server(self, request: VirtualServerRequest) -> Done:
         """Add a virtual server. Raise `ConfigError`, a `ChangeRefused` or `StoreError`."""
@@ -224,6 +257,14 @@ class LiveGateway:
         state.revision = old.revision + 1
         settings = compiled.settings if compiled.settings != old.compiled.settings else None
         return state, self.engine.prepare(diff(old.index, state.index, state.revision, settings))
+
+    async def _settle(self, compiled: Compiled) -> None:
+        """Go over to settings and handlers; the objects of the plan stay."""
+        state = copy(self.state)
+        state.compiled = compiled
+        state.revision += 1
+        change = ChangeSet(revision=state.revision, settings=compiled.settings)
+        await self._finish(await self._run(self.engine.prepare, change), state)
 
     async def _finish(self, ticket: int, state: State) -> None:
         try:

@@ -5,12 +5,14 @@ must not block.
 """
 
 from qanat._native import ConsistentHash, Peer, PhaseError, RoundRobin
+from qanat.handlers.background import BackgroundFullError, background
 from qanat.handlers.errors import (
     BufferLimitError,
     ClientClosedError,
     ClientTimeoutError,
     RejectedError,
 )
+from qanat.handlers.hooks import every, on_shutdown, on_startup
 from qanat.handlers.sessions import (
     AccessSession,
     BalanceSession,
@@ -22,6 +24,7 @@ from qanat.handlers.sessions import (
 
 __all__ = [
     "AccessSession",
+    "BackgroundFullError",
     "BalanceSession",
     "BufferLimitError",
     "ClientClosedError",
@@ -35,4 +38,8 @@ __all__ = [
     "RejectedError",
     "RoundRobin",
     "Variables",
+    "background",
+    "every",
+    "on_shutdown",
+    "on_startup",
 ]

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import ast
 import importlib
-import sys
 import textwrap
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from qanat.config.errors import ConfigError, Problem
-from qanat.handlers.sessions import CLASSES, Phase
+from qanat.handlers.generation import Generation
+from qanat.handlers.hooks import Hooks, collecting
+from qanat.handlers.life import Life
+from qanat.handlers.modules import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,74 +28,81 @@ if TYPE_CHECKING:
 
     from qanat.compiler.handler_sources import HandlerSources, Source
 
+    Log = Callable[[str, str], None]
+
 
 _NAME_OF_LOG = "record"
 _NAME = "session"
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """Handlers of one phase, in order, with their names, and the class of what they are given."""
-
-    handlers: tuple[Callable[[Any], Any], ...]
-    names: tuple[str, ...]
-    phase: str
-    make: type[Phase]
+def _unheard(_level: str, _message: str) -> None:
+    """Log to nobody."""
 
 
-@dataclass(slots=True)
-class Generation:
-    """The handlers of one load, by name."""
+def load(
+    sources: HandlerSources,
+    log: Log = _unheard,
+    lasting: Hooks | None = None,
+    *,
+    run_init: bool = True,
+) -> Generation:
+    """Load all handlers of a configuration. Raise `ConfigError` with all that cannot be.
 
-    handlers: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
-    chains: dict[str, Chain] = field(default_factory=dict)
-
-    def chain(self, key: str) -> Chain:
-        """Look up handlers by their phase and their names, one a line. Raise `KeyError`."""
-        chain = self.chains.get(key)
-        if chain is None:
-            phase, *names = key.split("\n")
-            handlers = tuple(self.handlers[name] for name in names)
-            chain = self.chains[key] = Chain(handlers, tuple(names), phase, CLASSES[phase])
-        return chain
-
-
-def load(sources: HandlerSources, *, run_init: bool = True) -> Generation:
-    """Load all handlers of a configuration. Raise `ConfigError` with all that cannot be."""
-    generation = Generation()
-    problems: list[Problem] = []
-    namespace: dict[str, Any] = {"__name__": "__qanat__"}
-    with _fresh_modules(sources.path):
-        for source in sources.init:
-            with _problem_of(source, problems):
-                _run_init(source, namespace, runs=run_init)
-        for source in sources.by_name.values():
-            with _problem_of(source, problems):
-                generation.handlers[source.name] = _load(source, namespace)
-        if problems:
-            raise ConfigError(problems)
+    `lasting` gets the hooks of modules that are not below `python_path`: they are imported once.
+    """
+    hooks = Hooks()
+    others = Hooks() if lasting is None else lasting
+    modules = Exchange(sources.path)
+    generation = Generation(Life(hooks, sources.limits, log), modules)
+    loading = _Loading(sources, generation, run_init)
+    try:
+        with collecting(lambda file: hooks if file is None or modules.holds(file) else others):
+            loading.run()
+    except BaseException:
+        modules.undo()
+        raise
     return generation
 
 
-@contextmanager
-def _fresh_modules(path: list[Path]) -> Iterator[None]:
-    """Import modules below `path` anew; if that fails, those of before stay."""
-    places = [str(place.resolve()) for place in path]
-    kept = {name: module for name, module in sys.modules.items() if _is_below(module, places)}
-    for name in kept:
-        del sys.modules[name]
-    sys.path[:] = [*places, *(place for place in sys.path if place not in places)]
-    importlib.invalidate_caches()
-    try:
-        yield
-    except BaseException:
-        sys.modules.update(kept)
-        raise
+@dataclass(slots=True)
+class _Loading:
+    """One load on its way."""
 
+    sources: HandlerSources
+    generation: Generation
+    runs_init: bool
+    problems: list[Problem] = field(default_factory=list)
+    namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "__qanat__"})
 
-def _is_below(module: object, places: list[str]) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is not None and any(Path(file).is_relative_to(place) for place in places)
+    def run(self) -> None:
+        """Load everything. Raise `ConfigError`."""
+        for source in self.sources.init:
+            with _problem_of(source, self.problems):
+                self._run_init(source)
+        for source in self.sources.by_name.values():
+            with _problem_of(source, self.problems):
+                self.generation.handlers[source.name] = self._load(source)
+        if self.problems:
+            raise ConfigError(self.problems)
+
+    def _run_init(self, source: Source) -> None:
+        """Run `init_by_python`; what a block defines is there for the other blocks."""
+        if source.code:
+            code = _compiled(source, _tree(source))
+            if self.runs_init:
+                exec(code, self.namespace)  # noqa: S102 - the code of the gateway's owner
+            return
+        handler = self._load(source)
+        if iscoroutinefunction(handler):
+            self.generation.life.hooks.startup.append(handler)
+        elif self.runs_init:
+            handler()
+
+    def _load(self, source: Source) -> Callable[..., Any]:
+        if source.code:
+            return _function(source, self.namespace)
+        given = self.sources.functions.get(source.name)
+        return _imported(source.name) if given is None else given
 
 
 @contextmanager
@@ -108,22 +117,8 @@ def _problem_of(source: Source, problems: list[Problem]) -> Iterator[None]:
         problems.append(Problem(message, source.file, source.line))
 
 
-def _run_init(source: Source, namespace: dict[str, Any], *, runs: bool) -> None:
-    """Run `init_by_python`; what a block defines is there for the other blocks."""
-    if source.code:
-        code = _compiled(source, _tree(source))
-        if runs:
-            exec(code, namespace)  # noqa: S102 - the code of the gateway's owner
-        return
-    handler = _load(source, namespace)
-    if runs:
-        handler()
-
-
-def _load(source: Source, namespace: dict[str, Any]) -> Callable[..., Any]:
-    if source.code:
-        return _function(source, namespace)
-    module, _, name = source.name.partition(":")
+def _imported(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
     found: Any = reduce(getattr, name.split("."), importlib.import_module(module))
     if not callable(found):
         raise TypeError(f"{name} is not a function")

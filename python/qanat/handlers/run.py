@@ -8,16 +8,10 @@ whatever asyncio knows of the current task holds for handlers from their first l
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
-from contextvars import Context, copy_context
-from dataclasses import replace
-from pathlib import Path
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
-
-from msgspec import structs
 
 from qanat._native import Peer
 from qanat.handlers.errors import (
@@ -26,19 +20,17 @@ from qanat.handlers.errors import (
     ClientTimeoutError,
     RejectedError,
 )
-from qanat.handlers.load import Generation, load
+from qanat.handlers.failures import describe, waiting_places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
+    from contextvars import Context
 
     from qanat._native import Bridge, Session
-    from qanat.compiler.compile import Compiled
-    from qanat.compiler.handler_sources import HandlerSources
-    from qanat.handlers.load import Chain
+    from qanat.handlers.generation import Chain, Generation
     from qanat.handlers.sessions import Phase
 
 _BATCH = 256
-_FRAMES = 3
 _GRACE_S = 1.0  # for a handler to end once it was told to
 _CLIENT_STATUS: dict[type[BaseException], int] = {
     ClientClosedError: 200,
@@ -47,45 +39,23 @@ _CLIENT_STATUS: dict[type[BaseException], int] = {
 }
 
 
-class Handlers:
-    """The handlers of a gateway, and the tasks that run them."""
+class Calls:
+    """Runs the calls of a gateway's handlers, from the first `attach` to `close`."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, generations: Mapping[int, Generation]) -> None:
         self._bridge = bridge
-        self._generations: dict[int, Generation] = {}
-        self._last = 0
+        self._generations = generations
         self._is_attached = False
         self._waiting: deque[Session] = deque()
         self._has_runner = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[int, _Running] = {}
 
-    def load(self, sources: HandlerSources) -> int:
-        """Load the handlers of a configuration as a new generation; return its number.
-
-        Raise `ConfigError`, with the handlers of before untouched.
-        """
-        if not sources:
-            return 0
-        generation = load(sources)
-        self._last += 1
-        self._generations[self._last] = generation
+    def attach(self) -> None:
+        """Take calls from now on."""
         if not self._is_attached:
             self._is_attached = True
             asyncio.get_running_loop().add_reader(self._bridge.fileno(), self._take)
-        return self._last
-
-    def put_to_use(self, compiled: Compiled) -> Compiled:
-        """Load the handlers of a compiled configuration, which refers to them from then on.
-
-        Raise as `load`.
-        """
-        settings = structs.replace(compiled.settings, handlers=self.load(compiled.handlers))
-        return replace(compiled, settings=settings)
-
-    def discard(self, generation: int) -> None:
-        """Forget a generation that was not put to use."""
-        self._generations.pop(generation, None)
 
     async def close(self, patience: float = 1.0) -> None:
         """Run what still waits, then cancel what does not end."""
@@ -98,6 +68,10 @@ class Handlers:
             running.abandon()
         asyncio.get_running_loop().remove_reader(self._bridge.fileno())
         self._is_attached = False
+
+    def open_calls(self) -> Counter[tuple[int, str]]:
+        """Count the calls that wait for something, by generation and handler."""
+        return Counter(running.place for running in self._running.values())
 
     def watch(self, handle: Session, running: _Running) -> None:
         """Let a suspended call know what happens to its session."""
@@ -146,10 +120,14 @@ class Handlers:
         if handle.ending() is not None:
             handle.go_on()
             return None
-        context = copy_context()
+        generation = self._generations.get(handle.generation)
+        if generation is None:
+            handle.fail("the handlers of this session are no longer loaded")
+            return None
+        context = generation.life.context.copy()
         while True:
             try:
-                chain = self._generations[handle.generation].chain(handle.handlers)
+                chain = generation.chain(handle.handlers)
             except KeyError as missing:
                 handle.fail(f"handler {missing} is not loaded")
                 return None
@@ -206,14 +184,14 @@ class _Running:
 
     def __init__(
         self,
-        handlers: Handlers,
+        calls: Calls,
         handle: Session,
         at: tuple[Chain, int],
         session: Phase,
         context: Context,
         suspended: tuple[CoroutineType[Any, Any, Any], object],
     ) -> None:
-        self._handlers = handlers
+        self._calls = calls
         self._handle = handle
         self._chain, self._index = at
         self._session = session
@@ -221,6 +199,11 @@ class _Running:
         self._coro, self._awaited = suspended
         self._task: asyncio.Task[Any] | None = None
         self._is_abandoned: list[bool] = []
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """The generation, and the handler that is running."""
+        return self._handle.generation, self._chain.names[self._index]
 
     def notice(self) -> None:
         """Something has happened to the session: look what."""
@@ -230,7 +213,7 @@ class _Running:
             return
         if ending == "deadline":
             what = f"{self._chain.phase} handler {self._chain.names[self._index]}"
-            places = _places(_frames_of(self._coro))
+            places = waiting_places(self._coro)
             self._handle.fail(f"{what} did not end in time, waiting{places}")
         if self._task is not None:
             self._task.cancel()
@@ -245,11 +228,11 @@ class _Running:
     async def finish(self) -> None:
         """Run this handler to its end, then those after it, and answer."""
         self._task = asyncio.current_task()
-        self._handlers.watch(self._handle, self)
+        self._calls.watch(self._handle, self)
         try:
             following = await self._finish()
         finally:
-            self._handlers.unwatch(self._handle)
+            self._calls.unwatch(self._handle)
         if following is not None:
             await following.finish()
 
@@ -271,7 +254,7 @@ class _Running:
             answer_error(self._handle, self._chain, self._index, error)
             return None
         if self._chain.phase == "preread" and self._handle.move_on():
-            return self._handlers.begin(self._handle)
+            return self._calls.begin(self._handle)
         answer(self._handle, self._chain, result)
         return None
 
@@ -303,28 +286,4 @@ def answer_error(handle: Session, chain: Chain, index: int, error: BaseException
     if status is not None:
         handle.blame_client(status, str(error))
         return
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [
-        (frame.filename, frame.lineno or 0, frame.name)
-        for frame in frames
-        if frame.filename != __file__
-    ]
-    handle.fail(f"{chain.phase} handler {chain.names[index]} failed: {what}{_places(places)}")
-
-
-def _frames_of(awaitable: object) -> list[tuple[str, int, str]]:
-    """List where a suspended coroutine stands, the innermost frame last."""
-    frames: list[tuple[str, int, str]] = []
-    while awaitable is not None:
-        frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
-        if frame is not None:
-            frames.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
-        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
-    return frames
-
-
-def _places(frames: list[tuple[str, int, str]]) -> str:
-    """Say the last frames in one line, the innermost first."""
-    shown = [f"{Path(file).name}:{line} in {name}" for file, line, name in frames[-_FRAMES:]]
-    return f" at {', called at '.join(reversed(shown))}" if shown else ""
+    handle.fail(f"{chain.phase} handler {chain.names[index]} failed: {describe(error)}")

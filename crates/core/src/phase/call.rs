@@ -136,7 +136,7 @@ impl Call {
     pub(super) fn open(chain: &Chain, session: Session, input: Input, tries: Tried) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            generation: session.plan.settings.handlers,
+            generation: session.plan.settings.handlers.number,
             tries: tries.count,
             last_failure: tries.last_failure,
             mailbox: Mailbox::own(),

@@ -10,7 +10,7 @@ use crate::error::ApplyError;
 use crate::log::access::{AccessLog, LogFormat};
 use crate::log::error::ErrorLogs;
 use crate::log::writer::LogWriter;
-use crate::phase::Chains;
+use crate::phase::{Chains, Generation};
 use crate::plan::network::Rule;
 use crate::plan::{Content, Listener, Plan, Proxy, Server, Settings, Target};
 use crate::session::template::Template;
@@ -57,7 +57,7 @@ pub fn link(present: &Plan, change: &spec::ChangeSet, context: &Context<'_>) -> 
     let mut next = present.clone();
     next.revision = change.revision;
     if let Some(settings) = &change.settings {
-        next.settings = Arc::new(link_settings(settings, context)?);
+        next.settings = Arc::new(link_settings(present, settings, context)?);
     }
     put_shared(&mut next, &change.put, context)?;
     let mut left = Vec::new();
@@ -84,7 +84,11 @@ pub fn link(present: &Plan, change: &spec::ChangeSet, context: &Context<'_>) -> 
     Ok(next)
 }
 
-fn link_settings(settings: &spec::Settings, context: &Context<'_>) -> Result<Settings, ApplyError> {
+fn link_settings(
+    present: &Plan,
+    settings: &spec::Settings,
+    context: &Context<'_>,
+) -> Result<Settings, ApplyError> {
     let error_log = ErrorLogs::link(&settings.error_log, context.logs)
         .map_err(|message| LinkError::new("error_log", message).of("settings", "", ""))?;
     Ok(Settings {
@@ -94,7 +98,7 @@ fn link_settings(settings: &spec::Settings, context: &Context<'_>) -> Result<Set
         error_log,
         worker_connections: settings.worker_connections,
         shutdown_timeout_ms: settings.shutdown_timeout_ms,
-        handlers: settings.handlers,
+        handlers: Generation::after(&present.settings.handlers, settings.handlers, present.hooks.as_ref()),
     })
 }
 

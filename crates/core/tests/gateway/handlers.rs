@@ -11,7 +11,7 @@ use qanat_core::phase::{Call, Hooks, Phase};
 use qanat_core::session::vars;
 use qanat_plan as spec;
 
-use crate::support::{Running, ask, connect, free_address, read, site};
+use crate::support::{Running, ask, connect, free_address, read, settings, site, wait_until};
 
 type Answer = dyn Fn(&Call) -> Option<Verdict> + Send + Sync;
 
@@ -20,11 +20,17 @@ struct Answers {
     answer: Box<Answer>,
     open: Mutex<Vec<Arc<Call>>>,
     room: bool,
+    retired: Mutex<Vec<u64>>,
 }
 
 impl Answers {
     fn new(answer: impl Fn(&Call) -> Option<Verdict> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { answer: Box::new(answer), open: Mutex::default(), room: true })
+        Arc::new(Self {
+            answer: Box::new(answer),
+            open: Mutex::default(),
+            room: true,
+            retired: Mutex::default(),
+        })
     }
 }
 
@@ -50,6 +56,10 @@ impl Hooks for Answers {
                 None => self.open.lock().push(call),
             }
         }
+    }
+
+    fn retire(&self, generation: u64) {
+        self.retired.lock().push(generation);
     }
 }
 
@@ -123,8 +133,9 @@ fn nobody_to_run_them_is_an_error() {
 
 #[test]
 fn too_many_calls_are_refused_at_once() {
-    let full = Answers { answer: Box::new(|_| None), open: Mutex::default(), room: false };
-    let running = running(Some(Arc::new(full)));
+    let mut full = Answers::new(|_| None);
+    Arc::get_mut(&mut full).unwrap().room = false;
+    let running = running(Some(full));
     let address = free_address();
     running.put(handled(&address, access()));
     assert_eq!(ask(connect(&address), b""), "");
@@ -170,4 +181,51 @@ fn a_stop_takes_sessions_back_and_logs_them() {
     running.gateway.stop();
     assert_eq!(read(client), "");
     assert_eq!(*logged.lock(), [200]);
+}
+
+/// Goes over to another load of the handlers.
+fn load(running: &Running, generation: u64) {
+    let mut change = running.change(spec::Objects::default(), spec::Removals::default());
+    change.settings = Some(spec::Settings { handlers: generation, ..settings(512) });
+    running.apply(&change).unwrap();
+}
+
+#[test]
+fn handlers_are_retired_with_the_last_session_that_uses_them() {
+    let answers = Answers::new(|_| None);
+    let running = running(Some(Arc::<Answers>::clone(&answers) as Arc<dyn Hooks>));
+    let address = free_address();
+    let mut site = handled(&address, access());
+    site.servers[0].handlers.timeout_ms = 60_000;
+    running.put(site);
+    load(&running, 1);
+    let client = connect(&address);
+    wait_until("the call", || answers.open.lock().len() == 1);
+    load(&running, 2);
+    // Whatever else changes, the handlers of before are those of after.
+    load(&running, 2);
+    running.put(handled(&address, access()));
+    assert_eq!(*answers.retired.lock(), []);
+    let call = answers.open.lock().pop().unwrap();
+    call.answer(Verdict::Continue).unwrap().wake();
+    assert_eq!(read(client), "content");
+    drop(call);
+    wait_until("the end of the first load", || *answers.retired.lock() == [1]);
+    load(&running, 3);
+    wait_until("the end of the second", || *answers.retired.lock() == [1, 2]);
+}
+
+#[test]
+fn handlers_that_were_never_used_are_not_retired() {
+    let answers = Answers::new(|_| None);
+    let running = running(Some(Arc::<Answers>::clone(&answers) as Arc<dyn Hooks>));
+    let address = free_address();
+    running.put(handled(&address, access()));
+    let mut change = running.change(spec::Objects::default(), spec::Removals::default());
+    change.settings = Some(spec::Settings { handlers: 1, ..settings(512) });
+    let ticket = running.gateway.prepare(&change).unwrap();
+    running.gateway.abort(ticket).unwrap();
+    load(&running, 1);
+    load(&running, 0);
+    assert_eq!(*answers.retired.lock(), [1]);
 }

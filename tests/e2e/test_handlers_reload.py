@@ -1,0 +1,170 @@
+"""New code while sessions run: they keep theirs, which ends with the last of them."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.harness.clients import ask, connect, read_all
+from tests.harness.gateway import StartError
+from tests.harness.handlers import write_module
+from tests.harness.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.harness.gateway import Gateway
+
+MODULE = """
+import asyncio
+from pathlib import Path
+from qanat.handlers import background, every, on_shutdown, on_startup
+
+VERSION = "@version"
+EVENTS = Path("@events")
+
+
+def note(event):
+    with EVENTS.open("a") as file:
+        file.write(f"{event} {VERSION}\\n")
+
+
+@on_startup
+async def start():
+    note("start")
+    background(wait())
+
+
+@on_shutdown
+async def stop():
+    note("stop")
+
+
+@every(0.01, jitter=0.01)
+def tick():
+    (EVENTS.parent / f"tick-{VERSION}").touch()
+
+
+async def wait():
+    try:
+        await asyncio.Event().wait()
+    finally:
+        note("cancelled")
+
+
+async def greet(session):
+    await session.write(f"{VERSION}\\n".encode())
+    session.ctx.name = await session.read_until(b"\\n")
+
+
+def remember(record):
+    note(f"log {record.ctx.name.decode().strip()}")
+"""
+CONFIG = """
+stream {
+    python_path ../py;
+    python_startup_timeout 10s;
+    python_shutdown_timeout 5s;
+    python_background_limit 10;
+    server {
+        listen 127.0.0.1:@front;
+        preread_by_python app:greet;
+        log_by_python app:remember;
+        return "";
+    }
+}
+"""
+
+
+class Site:
+    """A gateway whose module of handlers is written anew."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.file = gateway.prefix / "events"
+
+    def write(self, version: str, text: str = MODULE) -> None:
+        text = text.replace("@version", version).replace("@events", str(self.file))
+        write_module(self.gateway, "app", text)
+
+    def events(self) -> list[str]:
+        return self.file.read_text().splitlines()
+
+    def expect(self, *events: str) -> None:
+        until(lambda: self.events() == list(events), f"{events} after {self.events()}")
+
+    def reload(self) -> None:
+        self.gateway.signal(signal.SIGHUP)
+
+
+@pytest.fixture
+def site(gateway: Gateway) -> Site:
+    gateway.write(CONFIG)
+    return Site(gateway)
+
+
+def ticked(site: Site, version: str) -> Path:
+    """Wait for a run of the timer of a version."""
+    mark = site.gateway.prefix / f"tick-{version}"
+    mark.unlink(missing_ok=True)
+    until(mark.exists, f"a run of the timer of {version}")
+    return mark
+
+
+def test_older_code_ends_with_its_last_session(site: Site) -> None:
+    site.write("one")
+    site.gateway.start()
+    with connect(site.gateway.port("front")) as older:
+        assert older.recv(10) == b"one\n"
+        ticked(site, "one")
+        site.write("two")
+        site.reload()
+        site.gateway.wait_for_log("reconfigured")
+        assert ask(site.gateway.port("front"), b"b\n") == b"two\n"
+        ticked(site, "two")
+        mark = site.gateway.prefix / "tick-one"
+        mark.unlink()
+        ticked(site, "two")
+        assert not mark.exists()
+        begun = ["start one", "start two", "log b two"]
+        site.expect(*begun)
+        older.sendall(b"a\n")
+        assert read_all(older) == b""
+    site.expect(*begun, "log a one", "stop one", "cancelled one")
+    site.gateway.stop()
+    assert site.events()[-2:] == ["stop two", "cancelled two"]
+
+
+def test_a_start_that_fails_refuses_the_reload(site: Site) -> None:
+    site.gateway.expected_alarms += ["startup function app:start"]
+    site.write("one")
+    site.gateway.start()
+    site.write("two", MODULE.replace('note("start")', "raise OSError('no redis')"))
+    site.reload()
+    line = site.gateway.wait_for_log("startup function app:start failed")
+    assert f"OSError: no redis at app.py:17 in start in {site.gateway.prefix}/py/app.py:15" in line
+    assert ask(site.gateway.port("front"), b"a\n") == b"one\n"
+    ticked(site, "one")
+    site.expect("start one", "log a one")
+
+
+def test_a_start_that_fails_refuses_to_run(site: Site) -> None:
+    site.gateway.expected_alarms += ["startup function app:start"]
+    site.write("one", MODULE.replace('note("start")', "raise OSError('no redis')"))
+    with pytest.raises(StartError, match="startup function app:start failed: OSError: no redis"):
+        site.gateway.start()
+
+
+def test_a_drain_keeps_the_code_to_the_end(site: Site) -> None:
+    site.write("one")
+    site.gateway.start()
+    with connect(site.gateway.port("front")) as client:
+        assert client.recv(10) == b"one\n"
+        site.gateway.signal(signal.SIGQUIT)
+        site.gateway.wait_for_log("gracefully shutting down")
+        ticked(site, "one")
+        client.sendall(b"a\n")
+        assert read_all(client) == b""
+    assert site.gateway.wait() == 0
+    site.expect("start one", "log a one", "stop one", "cancelled one")

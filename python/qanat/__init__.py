@@ -58,8 +58,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name.startswith("_") or name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Not an import statement: the packages below import this one for its version.
-    return getattr(import_module("qanat.handlers"), name)
+if not TYPE_CHECKING:  # so that type checkers refuse names that are not here
+
+    def __getattr__(name: str) -> object:
+        if name.startswith("_") or name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # Not an import statement: the packages below import this one for its version.
+        return getattr(import_module("qanat.handlers"), name)

@@ -248,17 +248,6 @@ def test_a_handler_that_cannot_be_loaded_stops_the_start(
         gateway.start()
 
 
-def test_udp_refuses_what_it_would_not_run(gateway: Gateway) -> None:
-    write_module(gateway, "app", "MARK = ''\n" + MODULE)
-    gateway.write(
-        """stream { python_path ../py; access_by_python app:raises;
-        server { listen 127.0.0.1:@x udp; return y; } }"""
-    )
-    gateway.expected_alarms.append("emerg")
-    with pytest.raises(StartError, match="access and preread handlers do not serve"):
-        gateway.start()
-
-
 def test_a_reload_brings_new_code_and_old_sessions_keep_theirs(gateway: Gateway) -> None:
     code = """
 async def answer(session):

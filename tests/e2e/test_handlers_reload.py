@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness.clients import ask, connect, read_all
-from tests.harness.gateway import StartError
+from tests.harness.gateway import StartError, run
 from tests.harness.handlers import write_module
 from tests.harness.waiting import until
 
@@ -147,6 +147,71 @@ def test_a_start_that_fails_refuses_the_reload(site: Site) -> None:
     assert ask(site.gateway.port("front"), b"a\n") == b"one\n"
     ticked(site, "one")
     site.expect("start one", "log a one")
+
+
+def test_new_code_without_a_new_configuration(site: Site) -> None:
+    site.write("one")
+    site.gateway.start_with_api()
+    with site.gateway.api() as api, connect(site.gateway.port("front")) as older:
+        assert older.recv(10) == b"one\n"
+        site.write("two")
+        site.gateway.write("broken")
+        assert api.post("/v1/handlers/reload").json() == {"generation": 2, "revision": 2}
+        assert ask(site.gateway.port("front"), b"b\n") == b"two\n"
+        shown = api.get("/v1/handlers").json()
+        conf = site.gateway.prefix / site.gateway.conf
+        assert shown["handlers"] == [
+            {
+                "name": "app:greet",
+                "phase": "preread",
+                "origin": f"{conf}:12",
+                "open_calls": 0,
+            },
+            {"name": "app:remember", "phase": "log", "origin": f"{conf}:13", "open_calls": 0},
+        ]
+        loads = [
+            {"number": 1, "is_current": False, "open_calls": 1, "background_tasks": 1, "timers": 0},
+            {"number": 2, "is_current": True, "open_calls": 0, "background_tasks": 1, "timers": 1},
+        ]
+        until(lambda: api.get("/v1/handlers").json()["generations"] == loads, f"{loads}")
+        older.sendall(b"a\n")
+        assert read_all(older) == b""
+        until(lambda: api.get("/v1/handlers").json()["generations"] == loads[1:], f"{loads[1:]}")
+
+
+def test_code_that_cannot_be_loaded_is_refused_with_its_cause(site: Site) -> None:
+    site.write("one")
+    site.gateway.start_with_api()
+    with site.gateway.api() as api:
+        site.write("two", "import no_such_module\n" + MODULE)
+        refused = api.post("/v1/handlers/reload")
+        conf = site.gateway.prefix / site.gateway.conf
+        assert refused.status_code == 422
+        error = refused.json()["error"]
+        assert (error["code"], error["where"]) == ("handlers", f"{conf}:12")
+        assert 'cannot load preread handler "app:greet": ModuleNotFoundError' in error["message"]
+        site.write("two", MODULE.replace('note("start")', "raise OSError('no redis')"))
+        error = api.post("/v1/handlers/reload").json()["error"]
+        assert error["where"] == f"{site.gateway.prefix}/py/app.py:15"
+        assert "startup function app:start failed: OSError: no redis" in error["message"]
+        assert api.get("/v1/handlers").json()["generation"] == 1
+        assert api.get("/v1/status").json()["revision"] == 1
+    assert ask(site.gateway.port("front"), b"a\n") == b"one\n"
+
+
+def test_the_command_says_what_happened(site: Site) -> None:
+    site.write("one")
+    site.gateway.start_with_api()
+    ctl = ["ctl", "--control", f"http://127.0.0.1:{site.gateway.port('control_api')}"]
+    site.write("two")
+    assert run([*ctl, "reload-handlers"]).stdout == "handlers reloaded: load 2, revision 2\n"
+    site.write("three", "syntax error")
+    refused = run([*ctl, "reload-handlers"])
+    assert refused.returncode == 1
+    assert 'qanat: cannot load preread handler "app:greet": SyntaxError' in refused.stderr
+    shown = run([*ctl, "handlers"]).stdout
+    assert "app:remember" in shown
+    assert "new sessions" in shown
 
 
 def test_a_start_that_fails_refuses_to_run(site: Site) -> None:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 import qanat
 from qanat.api import errors
 from qanat.api.page import OPENAPI
-from qanat.api.routes import openapi, servers, status
+from qanat.api.routes import handlers, openapi, servers, status
 
 if TYPE_CHECKING:
     from qanat.compiler.control import ControlEndpoint
@@ -31,6 +31,7 @@ def create_resources(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI
     )
     errors.install(app)
     app.include_router(servers.router(gateway))
+    app.include_router(handlers.router(gateway))
     app.include_router(status.router(gateway))
     app.include_router(openapi.router(endpoint.doc_location.rstrip("/")))
     openapi.install(app, endpoint.legacy_location)

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from qanat.api.errors import ErrorView
+from qanat.api.routes.handlers import ReloadedView
 from qanat.api.routes.servers import ServersView
+from qanat.control.handlers import HandlersView
 from qanat.control.views import ServerView, StatusView
 
-_TYPES = (ServersView, ServerView, StatusView, ErrorView)
+_TYPES = (ServersView, ServerView, StatusView, HandlersView, ReloadedView, ErrorView)
 _REF = "#/components/schemas/{name}"
 
 

@@ -72,6 +72,17 @@ class Client:
         """Show the gateway as a whole. Raise `ControlError`."""
         return self._read("/v1/status")
 
+    def handlers(self) -> dict[str, Any]:
+        """List the handlers. Raise `ControlError`."""
+        return self._read("/v1/handlers")
+
+    def reload_handlers(self, timeout: float) -> dict[str, Any]:
+        """Have the modules of handlers loaded anew; wait so many seconds. Raise `ControlError`."""
+        status, answer = self._ask("POST", "/v1/handlers/reload", timeout=timeout)
+        if status != 200:
+            raise ControlError(_reason(answer, status))
+        return answer
+
     def add(self, address: str, name: str, body: str, listen_option: str) -> None:
         """Add a virtual server. Raise `ControlError`."""
         words = {"type": "add", "addr_port": address, "server_name": name, "server_body": body}
@@ -95,13 +106,15 @@ class Client:
         if status != 200 or answer.get("code") != 0:
             raise ControlError(_reason(answer, status))
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> tuple[int, dict[str, Any]]:
+    def _ask(
+        self, method: str, path: str, body: str | None = None, timeout: float = _TIMEOUT_S
+    ) -> tuple[int, dict[str, Any]]:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        connection = self._connect()
+        connection = self._connect(timeout)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -118,23 +131,23 @@ class Client:
             answer = None
         return response.status, answer if isinstance(answer, dict) else {}
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
         address = self._address
         if address.path:
-            return _UnixConnection(address.path)
+            return _UnixConnection(address.path, timeout)
         if address.is_tls:
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(
-                address.host, address.port, timeout=_TIMEOUT_S, context=context
+                address.host, address.port, timeout=timeout, context=context
             )
-        return http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT_S)
+        return http.client.HTTPConnection(address.host, address.port, timeout=timeout)
 
 
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     # `typing.override` is not in Python 3.11.

@@ -1,4 +1,4 @@
-"""`qanat ctl`: see and change the virtual servers of a running gateway."""
+"""`qanat ctl`: see and change what a running gateway serves."""
 
 # ruff: noqa: PLC0415 - programs that ask for JSON do not wait for tables
 
@@ -20,11 +20,12 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="See and change the virtual servers of a running gateway.\n\n"
+    help="See and change what a running gateway serves.\n\n"
     "Examples:\n\n"
     "- `qanat ctl list`\n\n"
     "- `qanat ctl add 0.0.0.0:23333 hello --body 'return \"hello\\n\";'`\n\n"
     "- `qanat ctl remove 0.0.0.0:23333 hello`\n\n"
+    "- `qanat ctl reload-handlers`\n\n"
     "- `qanat ctl --control unix:/run/qanat.sock status --json`",
 )
 
@@ -202,6 +203,61 @@ def status_command(context: typer.Context, as_json: Json = False) -> None:
     for skipped in answer["skipped"]:
         line = f"not served: {skipped['name']} on {skipped['listener']}: {skipped['message']}"
         typer.secho(line, fg="yellow", err=True)
+
+
+@app.command("handlers")
+def handlers_command(context: typer.Context, as_json: Json = False) -> None:
+    """List the handlers in Python, and the loads of their modules that sessions still have."""
+    client: Client = context.obj
+    try:
+        answer = client.handlers()
+    except ControlError as error:
+        raise _failed(error) from error
+    if as_json:
+        _print_json(answer)
+        return
+    handlers = _table("phase", "handler", "from", "open calls")
+    for handler in answer["handlers"]:
+        words = (handler["phase"], handler["name"], handler["origin"], handler["open_calls"])
+        handlers.add_row(*map(str, words))
+    _print(handlers)
+    loads = _table("load", "used by", "open calls", "background tasks", "timers")
+    for load in answer["generations"]:
+        users = "new sessions" if load["is_current"] else "older sessions"
+        counts = (load["open_calls"], load["background_tasks"], load["timers"])
+        loads.add_row(str(load["number"]), users, *map(str, counts))
+    _print(loads)
+
+
+@app.command("reload-handlers")
+def reload_handlers_command(
+    context: typer.Context,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=1,
+            help="How long to wait for functions of on_startup.",
+        ),
+    ] = 120.0,
+    as_json: Json = False,
+) -> None:
+    """Load the modules of handlers anew; new sessions have the new code when it returns.
+
+    Open sessions keep the code that they began with. If a module cannot be loaded, or a function of
+    its start fails, nothing changes, and the command says why. The configuration is not read again:
+    SIGHUP (or `qanat -s reload`) does both.
+    """
+    client: Client = context.obj
+    try:
+        answer = client.reload_handlers(timeout)
+    except ControlError as error:
+        raise _failed(error) from error
+    if as_json:
+        _print_json(answer)
+        return
+    typer.echo(f"handlers reloaded: load {answer['generation']}, revision {answer['revision']}")
 
 
 def _body(text: str | None, file: Path | None) -> str:

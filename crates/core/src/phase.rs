@@ -44,6 +44,8 @@ pub enum Phase {
     Preread,
     /// Which peer.
     Balance,
+    /// What the client is answered.
+    Content,
     /// What is to be remembered.
     Log,
 }
@@ -55,6 +57,7 @@ impl Phase {
             Self::Access => "access",
             Self::Preread => "preread",
             Self::Balance => "balance",
+            Self::Content => "content",
             Self::Log => "log",
         }
     }
@@ -65,6 +68,7 @@ impl Phase {
             Self::Access => "running access handlers",
             Self::Preread => "running preread handlers",
             Self::Balance => "running the balance handler",
+            Self::Content => "running the content handler",
             Self::Log => "running log handlers",
         }
     }

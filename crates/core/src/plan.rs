@@ -6,6 +6,7 @@ pub mod names;
 pub mod network;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use imbl::HashMap;
 use qanat_plan as spec;
@@ -13,7 +14,7 @@ use qanat_plan as spec;
 use crate::address::Address;
 use crate::log::access::{AccessLog, LogFormat};
 use crate::log::error::ErrorLogs;
-use crate::phase::{Chains, Generation, Hooks};
+use crate::phase::{Chain, Chains, Generation, Hooks};
 use crate::plan::names::NameTable;
 use crate::plan::network::Rule;
 use crate::session::template::Template;
@@ -116,6 +117,16 @@ pub enum Content {
     Return(Template),
     /// `proxy_pass`.
     Proxy(Box<Proxy>),
+    /// `content_by_python`.
+    Handler(Box<ContentHandler>),
+}
+
+/// `content_by_python`.
+pub struct ContentHandler {
+    /// The handler.
+    pub chain: Chain,
+    /// How long nobody may say anything.
+    pub idle: Duration,
 }
 
 /// `proxy_pass` with linked templates; plain values are read from `spec`.

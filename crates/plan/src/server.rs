@@ -126,4 +126,11 @@ pub enum Content {
         /// Where to and how.
         proxy: Box<Proxy>,
     },
+    /// `content_by_python`.
+    Handler {
+        /// Its name.
+        handler: String,
+        /// `proxy_timeout` in milliseconds: how long nobody may say anything.
+        timeout_ms: u64,
+    },
 }

@@ -1,12 +1,14 @@
-"""What answers a session: `proxy_pass` or `return`. If a server has both, the later one."""
+"""What answers a session: `proxy_pass`, `return` or a handler. If a server has both of the first
+two, the later one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qanat.compiler import plan
-from qanat.compiler.inherit import Level, Setting
-from qanat.compiler.proxy import make_proxy, read_proxy_pass
+from qanat.compiler.handlers import read_handler
+from qanat.compiler.inherit import Level, ListSetting, Setting
+from qanat.compiler.proxy import TIMEOUT, make_proxy, read_proxy_pass
 from qanat.compiler.variables import template
 
 if TYPE_CHECKING:
@@ -24,17 +26,34 @@ PROXY_PASS: Setting[plan.ProxyToUpstream | plan.ProxyToVariable | None] = Settin
 )
 RETURN: Setting[plan.ReturnContent | None] = Setting("return", read_return, None)
 
-SETTINGS = (PROXY_PASS, RETURN)
-DIRECTIVES = frozenset({"proxy_pass", "return"})
+HANDLER = ListSetting(("content_by_python", "content_by_python_block"), read_handler)
+
+SETTINGS = (PROXY_PASS, RETURN, HANDLER)
+DIRECTIVES = frozenset({"proxy_pass", "return", *HANDLER.names})
 
 
 def make_content(compilation: Compilation, last: Directive | None, level: Level) -> plan.Content:
     """Make the content of a server; `last` is the last of its content directives."""
     if last is None:
         return plan.NoContent()
+    names = level.items(HANDLER)
+    if names:
+        return _make_handler(compilation, last, level, names)
     if last.name == "return":
         return level.get(RETURN) or plan.NoContent()
     target = level.get(PROXY_PASS)
     if target is None:
         return plan.NoContent()
     return plan.ProxyContent(proxy=make_proxy(compilation, last, level, target))
+
+
+def _make_handler(
+    compilation: Compilation, last: Directive, level: Level, names: tuple[str, ...]
+) -> plan.HandlerContent:
+    if len(names) > 1:
+        compilation.refuse(last, f'"{last.name}" directive is duplicate')
+    for other in (PROXY_PASS, RETURN):
+        if level.get(other) is not None:
+            message = f'a server has either "content_by_python" or "{other.name}", not both'
+            compilation.refuse(last, message)
+    return plan.HandlerContent(handler=names[0], timeout_ms=level.get(TIMEOUT))

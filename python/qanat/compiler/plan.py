@@ -188,7 +188,14 @@ class ProxyContent(Record, frozen=True, kw_only=True, tag_field="type", tag="pro
     proxy: Proxy
 
 
-Content = NoContent | ReturnContent | ProxyContent
+class HandlerContent(Record, frozen=True, kw_only=True, tag_field="type", tag="handler"):
+    """`content_by_python`."""
+
+    handler: str
+    timeout_ms: int
+
+
+Content = NoContent | ReturnContent | ProxyContent | HandlerContent
 
 
 class Target(Record, frozen=True, kw_only=True):

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import qanat
-from qanat.compiler.plan import ProxyContent, ProxyToUpstream, ReturnContent, Server, Template
+from qanat.compiler.plan import (
+    HandlerContent,
+    ProxyContent,
+    ProxyToUpstream,
+    ReturnContent,
+    Server,
+    Template,
+)
 from qanat.control.names import spellings
 
 if TYPE_CHECKING:
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ContentView(msgspec.Struct, frozen=True):
-    """What a virtual server does with a session: `type` is `return`, `proxy` or `none`."""
+    """What a virtual server does with a session: `type` is `return`, `proxy`, `handler`, `none`."""
 
     type: str
     value: str = ""
@@ -128,6 +135,8 @@ def _content(server: Server) -> ContentView:
         if isinstance(target, ProxyToUpstream):
             return ContentView("proxy", target.name)
         return ContentView("proxy", _text(target.value))
+    if isinstance(content, HandlerContent):
+        return ContentView("handler", content.handler)
     return ContentView("none")
 
 

@@ -16,6 +16,7 @@ from qanat.handlers.hooks import every, on_shutdown, on_startup
 from qanat.handlers.sessions import (
     AccessSession,
     BalanceSession,
+    DatagramSession,
     Failure,
     LogRecord,
     PrereadSession,
@@ -30,6 +31,7 @@ __all__ = [
     "ClientClosedError",
     "ClientTimeoutError",
     "ConsistentHash",
+    "DatagramSession",
     "Failure",
     "LogRecord",
     "Peer",

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from mypy import api
 
-from qanat.handlers import AccessSession, BalanceSession, LogRecord, PhaseError, PrereadSession
+from qanat.handlers import (
+    AccessSession,
+    BalanceSession,
+    DatagramSession,
+    LogRecord,
+    PhaseError,
+    PrereadSession,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +34,16 @@ def balance(session: BalanceSession) -> Peer | None:
 
 def log(record: LogRecord) -> None:
     {log}
+
+async def content(session: DatagramSession) -> None:
+    {content}
 """
 RIGHT = {
     "access": 'session.reject(403, b"no")',
     "preread": "await session.peek(4); await session.read_until(b'x'); session.vars['a'] = 'b'",
     "balance": "session.more_tries(session.tries); session.last_failure",
     "log": "record.status + record.bytes_sent; record.ctx.anything",
+    "content": "async for datagram in session.datagrams(): session.send(datagram[1:])",
 }
 
 
@@ -54,8 +65,9 @@ def test_wrong_calls_are_refused(tmp_path: Path) -> None:
         preread="session.more_tries(1)",
         balance="session.write(b'x')",
         log="record.reject(500)",
+        content="await session.read_exactly(1)",
     )
-    for missing in ("peek", "more_tries", "write", "reject"):
+    for missing in ("peek", "more_tries", "write", "reject", "read_exactly"):
         assert f'has no attribute "{missing}"' in output
 
 
@@ -63,6 +75,7 @@ class Handle:
     """The handle of a session, as far as a wrong call sees it."""
 
     phase = "some"
+    datagrams = object()
 
 
 @pytest.mark.parametrize(
@@ -72,10 +85,12 @@ class Handle:
         (PrereadSession, "more_tries"),
         (BalanceSession, "read"),
         (LogRecord, "reject"),
+        (DatagramSession, "peek"),
     ],
 )
 def test_forced_calls_are_refused(
-    kind: type[AccessSession | PrereadSession | BalanceSession | LogRecord], name: str
+    kind: type[AccessSession | PrereadSession | BalanceSession | LogRecord | DatagramSession],
+    name: str,
 ) -> None:
     session = kind(Handle())  # type: ignore[arg-type]
     with pytest.raises(PhaseError, match=f'"{name}" cannot be used in the some phase'):

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub(crate) use self::stages::{access, preread};
+pub(crate) use self::stages::{access, content, preread};
 use crate::clock::{self, Instant};
 use crate::phase::Hooks;
 use crate::session::Session;
@@ -173,6 +174,22 @@ impl Datagrams {
         inner.bytes_waiting = 0;
         mem::take(&mut inner.waiting)
     }
+
+    fn put_first(&self, datagram: Option<Vec<u8>>) {
+        self.inner.lock().first = datagram;
+    }
+
+    /// When the session is idle for `timeout`, if nothing passes until then.
+    pub(super) fn expires(&self, timeout: Duration) -> Instant {
+        self.inner.lock().last + timeout
+    }
+
+    /// Hands out no more datagrams.
+    pub(super) fn finish(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_over = true;
+        inner.reader = None;
+    }
 }
 
 /// What a session has to say to its listener.
@@ -243,6 +260,18 @@ mod tests {
 
     fn datagrams() -> Arc<Datagrams> {
         Datagrams::new(7, Arc::default())
+    }
+
+    #[test]
+    fn they_are_handed_out_in_order_and_counted_once() {
+        let datagrams = datagrams();
+        datagrams.put_first(Some(b"first".to_vec()));
+        assert!(!datagrams.push(b"second", clock::now(), None));
+        assert_eq!(datagrams.receive(1), Received::Datagram(b"first".to_vec(), 0));
+        assert_eq!(datagrams.receive(1), Received::Datagram(b"second".to_vec(), 6));
+        assert_eq!(datagrams.receive(1), Received::Later);
+        datagrams.finish();
+        assert_eq!(datagrams.receive(1), Received::Over);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::clock::{self, Instant};
 use crate::error::{SessionError, Source, Status};
 use crate::phase::call::{Call, Ending, Tried, Verdict};
+use crate::phase::datagrams::Datagrams;
 use crate::phase::input::{End, Input};
 use crate::phase::{Chain, Hooks};
 use crate::plan::Content;
@@ -34,6 +35,8 @@ enum Clock {
     Handler,
     /// The client's silence, for which the handler is not to blame.
     Client,
+    /// The silence of a client that sends datagrams to a content handler.
+    Idle,
     /// The time to end.
     Grace,
 }
@@ -53,6 +56,8 @@ pub(super) struct Drive<'a> {
     allowed: Duration,
     silence: Duration,
     pub(super) half_close: bool,
+    /// What a content handler lives on, and how long it may be without.
+    datagrams: Option<(Arc<Datagrams>, Duration)>,
     /// Something was submitted or signalled that nobody may have been told of.
     is_untold: bool,
 }
@@ -85,9 +90,17 @@ impl<'a> Drive<'a> {
             left: allowed,
             due: clock::now() + allowed,
             allowed,
+            datagrams: None,
             is_untold: true,
         };
         Ok(drive)
+    }
+
+    /// Lets the handler take its time as long as datagrams pass: until there was none for `idle`.
+    pub(super) fn outlast(&mut self, datagrams: Arc<Datagrams>, idle: Duration) {
+        self.clock = Clock::Idle;
+        self.due = datagrams.expires(idle);
+        self.datagrams = Some((datagrams, idle));
     }
 
     /// Hands the call over.
@@ -290,6 +303,21 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// Ends the supply of datagrams if there was none for too long; the handler has its own time to end then.
+    fn look_idle(&mut self) {
+        let Some((datagrams, idle)) = &self.datagrams else { return };
+        let expires = datagrams.expires(*idle);
+        let now = clock::now();
+        if expires > now {
+            self.due = expires;
+            return;
+        }
+        datagrams.finish();
+        self.clock = Clock::Handler;
+        self.due = now + self.allowed;
+        self.signal();
+    }
+
     /// The time is over. An error if nothing is left to wait for.
     fn ring(&mut self) -> Option<SessionError> {
         if self.call.exchange().is_answered() {
@@ -305,6 +333,10 @@ impl<'a> Drive<'a> {
                 self.signal();
                 self.clock = Clock::Handler;
                 self.due = clock::now() + self.left;
+                None
+            }
+            Clock::Idle => {
+                self.look_idle();
                 None
             }
             Clock::Handler if std::mem::take(&mut self.call.exchange().is_restarted) => {

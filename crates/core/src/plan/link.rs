@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use qanat_plan as spec;
 
@@ -10,9 +11,9 @@ use crate::error::ApplyError;
 use crate::log::access::{AccessLog, LogFormat};
 use crate::log::error::ErrorLogs;
 use crate::log::writer::LogWriter;
-use crate::phase::{Chains, Generation};
+use crate::phase::{Chain, Chains, Generation, Phase};
 use crate::plan::network::Rule;
-use crate::plan::{Content, Listener, Plan, Proxy, Server, Settings, Target};
+use crate::plan::{Content, ContentHandler, Listener, Plan, Proxy, Server, Settings, Target};
 use crate::session::template::Template;
 use crate::session::vars::Variable;
 use crate::tls::{Certificates, CertifiedKey, PeerTls, ServerTls, TlsContext};
@@ -186,6 +187,12 @@ fn link_content(plan: &Plan, answer: &spec::Content, context: &Context<'_>) -> R
         spec::Content::None {} => Ok(Content::None),
         spec::Content::Return { text } => Ok(Content::Return(template("return", text)?)),
         spec::Content::Proxy { proxy } => link_proxy(plan, proxy, context).map(Content::Proxy),
+        spec::Content::Handler { handler, timeout_ms } => {
+            let chain = Chain::link(Phase::Content, std::slice::from_ref(handler));
+            let chain = chain.ok_or_else(|| LinkError::new("content", "no handler"))?;
+            let idle = Duration::from_millis(*timeout_ms);
+            Ok(Content::Handler(Box::new(ContentHandler { chain, idle })))
+        }
     }
 }
 

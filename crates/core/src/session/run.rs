@@ -53,7 +53,7 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
             relay::tcp::run(session, &mut client, early, &mut peer, proxy).await
         }
         Content::Return(text) => Box::pin(content::send(session, client, text)).await,
-        Content::None => Err(content::none(&client)),
+        Content::None | Content::Handler(_) => Err(content::none(&client)),
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn is_handled(session: &Session) -> bool {
     let server = &session.server;
     let chains = server.handlers.as_ref();
     chains.is_some_and(|chains| chains.access.is_some() || chains.preread.is_some())
+        || matches!(server.content, Content::Handler(_))
 }
 
 impl Handled {

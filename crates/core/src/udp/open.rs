@@ -55,7 +55,7 @@ impl UdpListener {
                 finish(open, Ok(()));
             }
             Content::Proxy(proxy) => self.associate(open, proxy, arrival, path, datagram),
-            Content::None => finish(open, Err(no_content())),
+            Content::None | Content::Handler(_) => finish(open, Err(no_content())),
         }
     }
 

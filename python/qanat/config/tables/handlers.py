@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qanat.config.tables.row import STREAM, STREAM_SERVER, UPSTREAM, Row
+from qanat.config.tables.row import SERVER, STREAM, STREAM_SERVER, UPSTREAM, Row
 
 NAME = "Handlers"
 
@@ -66,5 +66,6 @@ ROWS = (
     *_rows("access", STREAM_SERVER, "Decide who is admitted", repeats=True),
     *_rows("preread", STREAM_SERVER, "Look at or take the client's first bytes", repeats=True),
     *_rows("balance", UPSTREAM, "Choose a peer", repeats=False),
+    *_rows("content", SERVER, "Answer the client", repeats=False),
     *_rows("log", STREAM_SERVER, "See how a session ended", repeats=True),
 )

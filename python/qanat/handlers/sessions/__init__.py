@@ -5,6 +5,7 @@ from __future__ import annotations
 from qanat.handlers.sessions.access import AccessSession
 from qanat.handlers.sessions.balance import BalanceSession, Failure
 from qanat.handlers.sessions.base import Phase, Variables, note_names
+from qanat.handlers.sessions.datagram import DatagramSession
 from qanat.handlers.sessions.log import LogRecord
 from qanat.handlers.sessions.preread import PrereadSession
 
@@ -12,6 +13,7 @@ __all__ = [
     "CLASSES",
     "AccessSession",
     "BalanceSession",
+    "DatagramSession",
     "Failure",
     "LogRecord",
     "Phase",
@@ -23,6 +25,7 @@ CLASSES: dict[str, type[Phase]] = {
     "access": AccessSession,
     "preread": PrereadSession,
     "balance": BalanceSession,
+    "content": DatagramSession,
     "log": LogRecord,
 }
 

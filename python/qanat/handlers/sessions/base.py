@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -9,8 +10,6 @@ from qanat._native import PhaseError
 from qanat.handlers.errors import RejectedError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from qanat._native import Session
 
 
@@ -105,6 +104,17 @@ class Phase:
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+    async def _news(self) -> None:
+        """Wait until something has happened to the session."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = set()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
 
     if not TYPE_CHECKING:
 

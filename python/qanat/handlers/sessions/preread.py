@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from qanat._native import LackError, PhaseError
@@ -81,17 +80,6 @@ class PrereadSession(Rejecting):
         except LackError as lack:
             raise _error_of(lack, count) from None
         return data
-
-    async def _news(self) -> None:
-        """Wait until something has happened to the session."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._waiters is None:
-            self._waiters = set()
-        self._waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.discard(waiter)
 
 
 def _separator(separator: bytes) -> bytes:

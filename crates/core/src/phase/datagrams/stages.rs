@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::error::SessionError;
+use crate::phase::Chain;
 use crate::phase::call::{Balanced, Choice, Tried, Verdict};
 use crate::phase::datagrams::Datagrams;
 use crate::phase::drive::Drive;
@@ -55,6 +57,26 @@ pub(crate) async fn preread(
     }
     let rest = input.into_rest();
     Ok((was_empty || !rest.is_empty()).then_some(rest))
+}
+
+/// Runs the content handler, from `first` on, until it ends: nothing else bounds it but `idle`, the time without a
+/// datagram after which it gets no more.
+///
+/// # Errors
+/// As [`access`].
+pub(crate) async fn content(
+    session: &mut Session,
+    (chain, idle): (&Chain, Duration),
+    datagrams: &Arc<Datagrams>,
+    first: Option<Vec<u8>>,
+) -> Result<(), SessionError> {
+    datagrams.put_first(first);
+    let mut drive = Drive::begin(session, chain, Input::new(Vec::new(), 0), Tried::default(), None)?;
+    drive.call.exchange().datagrams = Some(Arc::clone(datagrams));
+    drive.outlast(Arc::clone(datagrams), idle);
+    let verdict = drive.run(|_| Poll::Pending).await;
+    let (verdict, _) = drive.finish(verdict);
+    conclude(session, datagrams, verdict).map(drop)
 }
 
 /// What a verdict means. The text of a rejection is one datagram.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::connect::target;
 use crate::error::SessionError;
 use crate::phase::datagrams::{self, Datagrams, Through};
-use crate::plan::{Content, Proxy};
+use crate::plan::{Content, ContentHandler, Proxy};
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::udp::connect::{connect, connect_chosen};
@@ -61,6 +61,11 @@ async fn decide(
             let (peer, picked) = dial(session, proxy, first.as_deref()).await?;
             session.action = "proxying connection";
             Ok(Some((peer, picked, u64::from(first.is_some()))))
+        }
+        Content::Handler(handler) => {
+            let ContentHandler { chain, idle } = &**handler;
+            datagrams::content(session, (chain, *idle), datagrams, first).await?;
+            Ok(None)
         }
         Content::Return(text) => {
             session.action = "returning text";

@@ -3,23 +3,28 @@
 Only `control.engine` and `handlers` import this.
 """
 
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, final
 
-from typing_extensions import override
+from typing_extensions import disjoint_base, override
 
 __all__ = [
+    "Balancer",
     "Bridge",
     "ConsistentHash",
     "Datagrams",
     "Gateway",
     "LackError",
+    "LeastConnections",
     "ListenError",
+    "Maglev",
     "Peer",
     "PhaseError",
     "PlanError",
+    "RandomTwo",
     "RoundRobin",
     "Session",
+    "SmoothWeighted",
     "check",
     "variable_names",
 ]
@@ -148,8 +153,13 @@ class Session:
         """How many attempts to reach a peer were made before."""
 
     @property
-    def last_failure(self) -> tuple[str, str] | None:
-        """The peer of the last of them, and why it failed."""
+    def last_failure(
+        self,
+    ) -> (
+        tuple[str, str, Literal["refused", "timed_out", "reset", "unreachable", "tls", "failed"]]
+        | None
+    ):
+        """The peer of the last of them, why it failed, and what kind of failure that was."""
 
     def ending(self) -> str | None:
         """Why the handler is to end: `client`, `deadline`, or nothing."""
@@ -198,8 +208,8 @@ class Session:
     def set_context(self, context: object) -> None:
         """Keep something until the session's end."""
 
-    def more_tries(self, count: int) -> None:
-        """Ask for more attempts to reach a peer."""
+    def more_tries(self, count: int) -> int:
+        """Ask for more attempts to reach a peer; return how many of them are granted."""
 
     def move_on(self) -> bool:
         """Go on to the next phase within this call; false if it has to be answered instead."""
@@ -242,9 +252,11 @@ class Datagrams:
 class Peer:
     """A peer that a balance handler may choose.
 
-    `address` is `IP:PORT`, `[V6]:PORT` or `unix:/PATH`. `tls` says whether to speak TLS, which
-    needs `proxy_ssl on`; `name` is the name to verify and send; `connect_timeout` is in seconds.
-    `None` leaves them to the configuration.
+    `address` is `IP:PORT`, `[V6]:PORT` or `unix:/PATH`; a name is a `ValueError`. `weight` is its
+    share in a balancer, from 0 (never picked) to 65535. `tls` says whether to speak TLS, which
+    needs `proxy_ssl on`; `name` is the name to verify and send instead of `proxy_ssl_name`.
+    `connect_timeout` and `timeout` are in seconds and stand for `proxy_connect_timeout` and
+    `proxy_timeout`. `None` leaves them to the configuration.
     """
 
     def __new__(
@@ -255,6 +267,7 @@ class Peer:
         tls: bool | None = None,
         name: str | None = None,
         connect_timeout: float | None = None,
+        timeout: float | None = None,
     ) -> Peer: ...
     @property
     def address(self) -> str: ...
@@ -266,6 +279,8 @@ class Peer:
     def name(self) -> str | None: ...
     @property
     def connect_timeout(self) -> float | None: ...
+    @property
+    def timeout(self) -> float | None: ...
     @override
     def __eq__(self, other: object, /) -> bool: ...
     @override
@@ -273,42 +288,117 @@ class Peer:
     @override
     def __hash__(self) -> int: ...
 
-@final
-class ConsistentHash:
-    """Chooses by the hash of a key, on a ring that is placed as nginx's `hash … consistent` is.
+@disjoint_base
+class Balancer:
+    """What all balancers have in common: members, each an address with a weight.
 
-    A member that goes moves only its own keys.
+    Members are `Peer`s and addresses in a sequence, or a mapping of addresses to weights. An
+    address is a member once: of several peers with the same one, the last stands. The members are
+    the same for all handlers, and every change takes effect at once and as a whole. One by one:
+    `balancer["10.0.0.1:1000"] = 2` adds a member or changes its weight, `del` removes it.
     """
 
-    def __new__(cls, peers: Sequence[Peer | str] = ...) -> ConsistentHash: ...
-    def pick(self, key: str | bytes, exclude: Sequence[Peer] | None = None) -> Peer | None:
-        """Return the peer that a key belongs to, or the next one that is not excluded."""
+    def replace(self, peers: Sequence[Peer | str] | Mapping[str, int]) -> None:
+        """Put other peers in place of the present ones, at once.
 
-    def replace(self, peers: Sequence[Peer | str]) -> None:
-        """Put other peers in place of the present ones, at once."""
+        Raise `ValueError`, with nothing changed, for something that is not an address, and for
+        weights that a ring has no room for.
+        """
+
+    def add(self, peer: Peer | str) -> None:
+        """Add a peer, or put it in place of the one with the same address."""
+
+    @staticmethod
+    def load(peer: Peer | str) -> int:
+        """Count the sessions that are open through a peer, whichever handler chose it.
+
+        A session counts from the moment when its handler returns the peer until it ends, or until
+        the attempt fails.
+        """
 
     @property
     def peers(self) -> tuple[Peer, ...]:
         """The present peers."""
 
     def __len__(self) -> int: ...
+    def __contains__(self, address: str, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __getitem__(self, address: str, /) -> int: ...
+    def __setitem__(self, address: str, weight: int, /) -> None: ...
+    def __delitem__(self, address: str, /) -> None: ...
 
 @final
-class RoundRobin:
-    """Lets peers take turns, smoothly by their weights."""
+class ConsistentHash(Balancer):
+    """Chooses by the hash of a key, on a ring: a member that goes moves only its own keys.
 
-    def __new__(cls, peers: Sequence[Peer | str] = ...) -> RoundRobin: ...
-    def pick(self, exclude: Sequence[Peer] | None = None) -> Peer | None:
-        """Return the peer whose turn it is among those that are not excluded."""
+    With `compat="nginx"` keys go where nginx's `hash KEY consistent` sends them: `points` crc32
+    points for each unit of weight. With `compat="ketama"` they go where libketama sends them:
+    `points`, a multiple of 4, is what a member of average weight has, by MD5.
+    """
 
-    def replace(self, peers: Sequence[Peer | str]) -> None:
-        """Put other peers in place of the present ones, at once."""
+    def __new__(
+        cls,
+        peers: Sequence[Peer | str] | Mapping[str, int] = ...,
+        *,
+        points: int = 160,
+        compat: Literal["nginx", "ketama"] = "nginx",
+    ) -> ConsistentHash: ...
+    def pick(self, key: str | bytes, exclude: Sequence[Peer | str] | None = None) -> Peer | None:
+        """Return the peer that a key belongs to, or the next one on the ring that is not excluded;
+        `None` if nobody is left."""
 
-    @property
-    def peers(self) -> tuple[Peer, ...]:
-        """The present peers."""
+@final
+class Maglev(Balancer):
+    """Chooses by the hash of a key, in a table of 65,537 slots: the members' shares are within one
+    slot of their weights, and found in one step.
 
-    def __len__(self) -> int: ...
+    When a member goes, its keys move, and about one in a hundred of the others. Gateways with the
+    same members agree, in whatever order they list them. From the paper on Maglev, NSDI 2016.
+    """
+
+    def __new__(cls, peers: Sequence[Peer | str] | Mapping[str, int] = ...) -> Maglev: ...
+    def pick(self, key: str | bytes, exclude: Sequence[Peer | str] | None = None) -> Peer | None:
+        """Return the peer that a key belongs to, or another one if it is excluded; `None` if nobody
+        is left."""
+
+@final
+class RoundRobin(Balancer):
+    """Lets peers take turns, in rounds by their weights: of 5, 1 and 1, `a a a a a b c`."""
+
+    def __new__(cls, peers: Sequence[Peer | str] | Mapping[str, int] = ...) -> RoundRobin: ...
+    def pick(self, exclude: Sequence[Peer | str] | None = None) -> Peer | None:
+        """Return the peer whose turn it is among those that are not excluded, or `None`."""
+
+@final
+class SmoothWeighted(Balancer):
+    """Lets peers take turns, spread evenly by their weights: of 5, 1 and 1, `a a b a c a a`.
+
+    These are the turns of nginx's own round robin.
+    """
+
+    def __new__(cls, peers: Sequence[Peer | str] | Mapping[str, int] = ...) -> SmoothWeighted: ...
+    def pick(self, exclude: Sequence[Peer | str] | None = None) -> Peer | None:
+        """Return the peer whose turn it is among those that are not excluded, or `None`."""
+
+@final
+class LeastConnections(Balancer):
+    """Chooses the peer with the fewest open sessions (`load`) for its weight; equals take turns.
+
+    As nginx's `least_conn`, except that it counts the sessions of all handlers and upstreams.
+    """
+
+    def __new__(cls, peers: Sequence[Peer | str] | Mapping[str, int] = ...) -> LeastConnections: ...
+    def pick(self, exclude: Sequence[Peer | str] | None = None) -> Peer | None:
+        """Return the peer with the least load among those that are not excluded, or `None`."""
+
+@final
+class RandomTwo(Balancer):
+    """Chooses two peers by chance and weight, and takes the one with fewer open sessions (`load`)
+    for its weight; as nginx's `random two`."""
+
+    def __new__(cls, peers: Sequence[Peer | str] | Mapping[str, int] = ...) -> RandomTwo: ...
+    def pick(self, exclude: Sequence[Peer | str] | None = None) -> Peer | None:
+        """Return the better of two peers that are not excluded, or `None`."""
 
 def check(change_set: bytes) -> None:
     """Validate a change set that starts from nothing, opening no socket. Raise `PlanError`."""

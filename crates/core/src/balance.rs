@@ -5,6 +5,7 @@ mod dice;
 mod hash;
 mod ketama;
 mod least_conn;
+pub mod load;
 pub mod members;
 mod random;
 mod round_robin;

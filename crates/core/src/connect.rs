@@ -26,6 +26,9 @@ use crate::shortage;
 use crate::stream::{Reset, Socket, Stream};
 use crate::upstream::{Picked, Tries, Upstream};
 
+/// What a session does in a TLS handshake with a peer.
+const HANDSHAKING: &str = "SSL handshaking to upstream";
+
 /// Connects `session` to a peer of its `proxy_pass`, as `proxy_next_upstream` allows.
 ///
 /// # Errors
@@ -167,7 +170,7 @@ async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Resul
     let Some((tls, name)) = proxy.tls.as_ref().filter(|_| wants_tls != Some(false)) else {
         return if wants_tls == Some(true) { Err(no_tls()) } else { Ok(Stream::Plain(socket)) };
     };
-    session.action = "SSL handshaking to upstream";
+    session.action = HANDSHAKING;
     let chosen = session.choice().and_then(|choice| choice.name.as_deref().map(str::to_owned));
     let name = match (chosen, name) {
         (Some(name), _) => name,

@@ -119,15 +119,16 @@ impl Upstream {
     }
 
     /// The peer that a handler chose. If it is one of this upstream, its connections and failures are counted there.
-    pub(crate) fn pick_chosen(&self, choice: &Choice) -> Picked {
+    pub(crate) fn pick_chosen(&self, choice: &Arc<Choice>) -> Picked {
         let groups = [&self.primary, &self.backup];
         let known = groups.iter().flat_map(|group| group.peers()).find(|peer| peer.address == choice.address);
         let Some(peer) = known else {
-            return Picked::stranger(choice.address.clone(), Arc::clone(&choice.text), self.since);
+            let stranger = Picked::stranger(choice.address.clone(), Arc::clone(&choice.text), self.since);
+            return stranger.with_choice(choice);
         };
         let _turn = self.turn.lock();
         peer.state.begin(self.moment(clock::now()), peer.fail_timeout_ms);
-        Picked::new(peer, Some(Arc::clone(&self.turn)), self.since)
+        Picked::new(peer, Some(Arc::clone(&self.turn)), self.since).with_choice(choice)
     }
 
     /// How many attempts a session has at most: peers that are not `down`, backups included.

@@ -1,262 +1,189 @@
-//! `Peer`, and the ways to choose one that handlers find ready: members are changed as a whole, by whoever.
+//! `Balancer`: what all ready-made ways to choose a peer have in common. Each is a class in a file below. Members are
+//! changed as a whole, by whoever, and every handler sees the same ones.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod by_key;
+mod by_turn;
+mod peer;
 
-use parking_lot::Mutex;
-use pyo3::exceptions::PyValueError;
+use std::collections::HashMap;
+
+use parking_lot::{Mutex, MutexGuard};
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyIterator, PyTuple};
 
-use qanat_core::balance::members::{HashRing, Rotation};
-use qanat_core::phase::call::Choice;
+use qanat_core::balance::members::{Member, Method, Roster, TooManyPoints};
 
-/// A peer that a handler may choose.
-#[pyclass(frozen, eq, hash, module = "qanat._native")]
-#[derive(PartialEq, Eq, Hash)]
-pub(crate) struct Peer {
-    address: String,
-    weight: u32,
-    tls: Option<bool>,
-    name: Option<String>,
-    connect_timeout: Option<Duration>,
-    choice: ChoiceOf,
+pub(crate) use self::by_key::{ConsistentHash, Maglev};
+pub(crate) use self::by_turn::{LeastConnections, RandomTwo, RoundRobin, SmoothWeighted};
+pub(crate) use self::peer::Peer;
+use self::peer::{PeerLike, load_of};
+
+/// Members, and a way to choose one of them.
+#[pyclass(frozen, subclass, module = "qanat._native")]
+pub(crate) struct Balancer {
+    state: Mutex<State>,
 }
 
-/// Made from the other fields, so it plays no part in comparisons.
-struct ChoiceOf(Arc<Choice>);
-
-impl PartialEq for ChoiceOf {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for ChoiceOf {}
-
-impl std::hash::Hash for ChoiceOf {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
-}
-
-impl Peer {
-    pub(crate) fn choice(&self) -> Arc<Choice> {
-        Arc::clone(&self.choice.0)
-    }
-}
-
-#[pymethods]
-impl Peer {
-    #[new]
-    #[pyo3(signature = (address, *, weight=1, tls=None, name=None, connect_timeout=None))]
-    fn new(
-        address: String,
-        weight: u32,
-        tls: Option<bool>,
-        name: Option<String>,
-        connect_timeout: Option<f64>,
-    ) -> PyResult<Self> {
-        let invalid = |message: String| PyValueError::new_err(message);
-        let mut choice = Choice::new(&address)
-            .map_err(|_| invalid(format!("\"{address}\" is not IP:PORT, [V6]:PORT or unix:/PATH")))?;
-        if weight == 0 {
-            return Err(invalid("a weight is at least 1".to_owned()));
-        }
-        let connect_timeout = connect_timeout
-            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(|error| invalid(error.to_string())))
-            .transpose()?;
-        choice.tls = tls;
-        choice.name = name.as_deref().map(Into::into);
-        choice.connect_timeout = connect_timeout;
-        Ok(Self { address, weight, tls, name, connect_timeout, choice: ChoiceOf(Arc::new(choice)) })
-    }
-
-    #[getter]
-    fn address(&self) -> &str {
-        &self.address
-    }
-
-    #[getter]
-    fn weight(&self) -> u32 {
-        self.weight
-    }
-
-    #[getter]
-    fn tls(&self) -> Option<bool> {
-        self.tls
-    }
-
-    #[getter]
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    #[getter]
-    fn connect_timeout(&self) -> Option<f64> {
-        self.connect_timeout.map(|timeout| timeout.as_secs_f64())
-    }
-
-    fn __repr__(&self) -> String {
-        format!("Peer('{}', weight={})", self.address, self.weight)
-    }
-}
-
-/// A peer, or the address of one.
-#[derive(FromPyObject)]
-enum PeerLike {
-    Peer(Py<Peer>),
-    Address(String),
-}
-
-impl PeerLike {
-    fn into_peer(self, py: Python<'_>) -> PyResult<Py<Peer>> {
-        match self {
-            Self::Peer(peer) => Ok(peer),
-            Self::Address(address) => Py::new(py, Peer::new(address, 1, None, None, None)?),
-        }
-    }
-}
-
-fn into_peers(py: Python<'_>, peers: Vec<PeerLike>) -> PyResult<Vec<Py<Peer>>> {
-    peers.into_iter().map(|peer| peer.into_peer(py)).collect()
-}
-
-fn copy(py: Python<'_>, peers: &[Py<Peer>]) -> Vec<Py<Peer>> {
-    peers.iter().map(|peer| peer.clone_ref(py)).collect()
-}
-
-fn is_excluded(peer: &Py<Peer>, exclude: &[Py<Peer>]) -> bool {
-    exclude.iter().any(|one| one.get() == peer.get())
-}
-
-/// A key: text or bytes.
-#[derive(FromPyObject)]
-enum Key {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl Key {
-    fn into_bytes(self) -> Vec<u8> {
-        match self {
-            Self::Text(text) => text.into_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-}
-
-/// Chooses by the hash of a key, on a ring that is placed as nginx's `hash KEY consistent` places it.
-#[pyclass(frozen, module = "qanat._native")]
-pub(crate) struct ConsistentHash {
-    state: Mutex<Arc<RingState>>,
-}
-
-struct RingState {
-    ring: HashRing<Py<Peer>>,
+struct State {
+    roster: Roster,
+    /// In the order of the roster.
     peers: Vec<Py<Peer>>,
 }
 
-impl RingState {
-    fn new(py: Python<'_>, peers: Vec<Py<Peer>>) -> Arc<Self> {
-        let members =
-            peers.iter().map(|peer| (peer.get().address.as_str(), peer.get().weight, peer.clone_ref(py)));
-        Arc::new(Self { ring: HashRing::new(members), peers })
+/// What members are made of: peers and addresses, or addresses with their weights.
+#[derive(FromPyObject)]
+enum Membership {
+    Weights(HashMap<String, i64>),
+    Peers(Vec<PeerLike>),
+}
+
+impl Membership {
+    /// One peer for each address; of several, the last one stands, as in a `dict`.
+    fn into_peers(self, py: Python<'_>) -> PyResult<Vec<Py<Peer>>> {
+        let all = match self {
+            Self::Peers(peers) => {
+                peers.into_iter().map(|peer| peer.into_peer(py)).collect::<PyResult<Vec<_>>>()?
+            }
+            Self::Weights(weights) => {
+                let mut weights: Vec<_> = weights.into_iter().collect();
+                weights.sort();
+                let made =
+                    weights.iter().map(|(address, weight)| Py::new(py, Peer::plain(address, *weight)?));
+                made.collect::<PyResult<Vec<_>>>()?
+            }
+        };
+        let mut places = HashMap::with_capacity(all.len());
+        let mut peers: Vec<Py<Peer>> = Vec::with_capacity(all.len());
+        for peer in all {
+            let place = *places.entry(peer.get().address().to_owned()).or_insert(peers.len());
+            match peers.get_mut(place) {
+                Some(earlier) => *earlier = peer,
+                None => peers.push(peer),
+            }
+        }
+        Ok(peers)
     }
 }
 
-impl ConsistentHash {
-    fn state(&self) -> Arc<RingState> {
-        Arc::clone(&self.state.lock())
-    }
-
-    fn change(&self, state: Arc<RingState>) {
-        // The former members are dropped after the lock.
-        let _before = std::mem::replace(&mut *self.state.lock(), state);
+impl Default for Membership {
+    fn default() -> Self {
+        Self::Peers(Vec::new())
     }
 }
 
-#[pymethods]
-impl ConsistentHash {
-    #[new]
-    #[pyo3(signature = (peers=Vec::new()))]
-    fn new(py: Python<'_>, peers: Vec<PeerLike>) -> PyResult<Self> {
-        Ok(Self { state: Mutex::new(RingState::new(py, into_peers(py, peers)?)) })
+impl Balancer {
+    fn new(py: Python<'_>, method: Box<dyn Method>, peers: Membership) -> PyResult<Self> {
+        let balancer = Self { state: Mutex::new(State { roster: Roster::new(method), peers: Vec::new() }) };
+        balancer.replace(py, peers)?;
+        Ok(balancer)
     }
 
-    /// Return the peer that a key belongs to, or the next one that is not excluded; none if nobody is left.
-    #[pyo3(signature = (key, exclude=None))]
-    fn pick(&self, py: Python<'_>, key: Key, exclude: Option<Vec<Py<Peer>>>) -> Option<Py<Peer>> {
-        let state = self.state();
-        let exclude = exclude.unwrap_or_default();
-        state.ring.pick(&key.into_bytes(), |peer| is_excluded(peer, &exclude)).map(|peer| peer.clone_ref(py))
-    }
-
-    /// Put other peers in place of the present ones, at once.
-    fn replace(&self, py: Python<'_>, peers: Vec<PeerLike>) -> PyResult<()> {
-        self.change(RingState::new(py, into_peers(py, peers)?));
-        Ok(())
-    }
-
-    /// The present peers.
-    #[getter]
-    fn peers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, copy(py, &self.state().peers))
-    }
-
-    fn __len__(&self) -> usize {
-        self.state().peers.len()
-    }
-}
-
-/// Lets peers take turns, smoothly by their weights.
-#[pyclass(frozen, module = "qanat._native")]
-pub(crate) struct RoundRobin {
-    state: Mutex<TurnState>,
-}
-
-struct TurnState {
-    rotation: Rotation<Py<Peer>>,
-    peers: Vec<Py<Peer>>,
-}
-
-impl TurnState {
-    fn new(py: Python<'_>, peers: Vec<Py<Peer>>) -> Self {
-        let members = peers.iter().map(|peer| (peer.get().weight, peer.clone_ref(py)));
-        Self { rotation: Rotation::new(members), peers }
-    }
-}
-
-#[pymethods]
-impl RoundRobin {
-    #[new]
-    #[pyo3(signature = (peers=Vec::new()))]
-    fn new(py: Python<'_>, peers: Vec<PeerLike>) -> PyResult<Self> {
-        Ok(Self { state: Mutex::new(TurnState::new(py, into_peers(py, peers)?)) })
-    }
-
-    /// Return the peer whose turn it is among those that are not excluded; none if nobody is left.
-    #[pyo3(signature = (exclude=None))]
-    fn pick(&self, py: Python<'_>, exclude: Option<Vec<Py<Peer>>>) -> Option<Py<Peer>> {
-        let exclude = exclude.unwrap_or_default();
+    fn choose(&self, py: Python<'_>, key: &[u8], exclude: &[PeerLike]) -> Option<Py<Peer>> {
         let mut state = self.state.lock();
-        state.rotation.pick(|peer| is_excluded(peer, &exclude)).map(|peer| peer.clone_ref(py))
+        let skip = |member: &Member| exclude.iter().any(|one| one.address() == &*member.name);
+        let index = state.roster.pick(key, skip)?;
+        state.peers.get(index).map(|peer| peer.clone_ref(py))
     }
 
-    /// Put other peers in place of the present ones, at once.
-    fn replace(&self, py: Python<'_>, peers: Vec<PeerLike>) -> PyResult<()> {
-        let state = TurnState::new(py, into_peers(py, peers)?);
-        // The former members are dropped after the lock.
-        let _before = std::mem::replace(&mut *self.state.lock(), state);
+    /// Changes the members. They are held until that is done, so no other change comes in between.
+    fn change(&self, py: Python<'_>, edit: impl FnOnce(&mut Vec<Py<Peer>>) -> PyResult<()>) -> PyResult<()> {
+        let mut state = self.state.lock();
+        let mut peers: Vec<_> = state.peers.iter().map(|peer| peer.clone_ref(py)).collect();
+        edit(&mut peers)?;
+        let former = put(&mut state, peers)?;
+        drop(state);
+        drop(former);
         Ok(())
+    }
+}
+
+/// Puts peers in place of the present ones, which are returned to be dropped without the lock.
+fn put(state: &mut MutexGuard<'_, State>, peers: Vec<Py<Peer>>) -> PyResult<Vec<Py<Peer>>> {
+    let members = peers.iter().map(|peer| peer.get().as_member()).collect();
+    let placed = state.roster.replace(members);
+    placed.map_err(|error: TooManyPoints| PyValueError::new_err(error.to_string()))?;
+    Ok(std::mem::replace(&mut state.peers, peers))
+}
+
+fn find(peers: &[Py<Peer>], address: &str) -> Option<usize> {
+    peers.iter().position(|peer| peer.get().address() == address)
+}
+
+#[pymethods]
+impl Balancer {
+    /// Put other peers in place of the present ones, at once.
+    fn replace(&self, py: Python<'_>, peers: Membership) -> PyResult<()> {
+        let peers = peers.into_peers(py)?;
+        let former = put(&mut self.state.lock(), peers)?;
+        drop(former);
+        Ok(())
+    }
+
+    /// Add a peer, or put it in place of the one with the same address.
+    fn add(&self, py: Python<'_>, peer: PeerLike) -> PyResult<()> {
+        let peer = peer.into_peer(py)?;
+        self.change(py, |peers| {
+            match find(peers, peer.get().address()) {
+                Some(index) => peers[index] = peer,
+                None => peers.push(peer),
+            }
+            Ok(())
+        })
+    }
+
+    /// Tell how many sessions are open through a peer, whichever handler chose it.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value, reason = "what Python passes is owned")]
+    fn load(peer: PeerLike) -> PyResult<u32> {
+        load_of(&peer)
     }
 
     /// The present peers.
     #[getter]
     fn peers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let peers = copy(py, &self.state.lock().peers);
+        let peers: Vec<_> = self.state.lock().peers.iter().map(|peer| peer.clone_ref(py)).collect();
         PyTuple::new(py, peers)
     }
 
     fn __len__(&self) -> usize {
         self.state.lock().peers.len()
     }
+
+    fn __contains__(&self, address: &str) -> bool {
+        find(&self.state.lock().peers, address).is_some()
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        let addresses: Vec<String> =
+            self.state.lock().peers.iter().map(|peer| peer.get().address().to_owned()).collect();
+        PyTuple::new(py, addresses)?.as_any().try_iter()
+    }
+
+    fn __getitem__(&self, address: &str) -> PyResult<u32> {
+        let state = self.state.lock();
+        let index = find(&state.peers, address).ok_or_else(|| unknown(address))?;
+        Ok(state.peers[index].get().weight())
+    }
+
+    fn __setitem__(&self, py: Python<'_>, address: &str, weight: i64) -> PyResult<()> {
+        self.change(py, |peers| {
+            match find(peers, address) {
+                Some(index) => peers[index] = Py::new(py, peers[index].get().with_weight(weight)?)?,
+                None => peers.push(Py::new(py, Peer::plain(address, weight)?)?),
+            }
+            Ok(())
+        })
+    }
+
+    fn __delitem__(&self, py: Python<'_>, address: &str) -> PyResult<()> {
+        self.change(py, |peers| {
+            peers.remove(find(peers, address).ok_or_else(|| unknown(address))?);
+            Ok(())
+        })
+    }
+}
+
+fn unknown(address: &str) -> PyErr {
+    PyKeyError::new_err(address.to_owned())
 }

@@ -16,7 +16,9 @@ use qanat_plan::ChangeSet;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::balance::{ConsistentHash, Peer, RoundRobin};
+    use super::balance::{
+        Balancer, ConsistentHash, LeastConnections, Maglev, Peer, RandomTwo, RoundRobin, SmoothWeighted,
+    };
     #[pymodule_export]
     use super::bridge::Bridge;
     #[pymodule_export]

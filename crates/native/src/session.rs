@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use qanat_core::phase::Call;
-use qanat_core::phase::call::{Ending, Exchange, OUTPUT_LIMIT, Verdict};
+use qanat_core::phase::call::{Ending, Exchange, FailureKind, OUTPUT_LIMIT, Verdict};
 use qanat_core::phase::input::{Lack, Wish};
 use qanat_core::session::vars;
 
@@ -97,6 +97,17 @@ fn name_of(lack: Lack) -> &'static str {
     }
 }
 
+fn kind_of(failure: FailureKind) -> &'static str {
+    match failure {
+        FailureKind::Refused => "refused",
+        FailureKind::TimedOut => "timed_out",
+        FailureKind::Reset => "reset",
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::Tls => "tls",
+        FailureKind::Failed => "failed",
+    }
+}
+
 fn bytes(py: Python<'_>, found: Option<Vec<u8>>) -> Option<Bound<'_, PyBytes>> {
     found.map(|found| PyBytes::new(py, &found))
 }
@@ -133,11 +144,11 @@ impl Session {
         self.call.tries
     }
 
-    /// The peer of the last of them, and why it failed.
+    /// The peer of the last of them, why it failed, and what kind of failure that was.
     #[getter]
-    fn last_failure(&self) -> Option<(String, String)> {
+    fn last_failure(&self) -> Option<(String, String, &'static str)> {
         let failure = self.call.last_failure.as_ref()?;
-        Some((failure.peer.to_string(), failure.reason.clone()))
+        Some((failure.peer.to_string(), failure.reason.clone(), kind_of(failure.kind)))
     }
 
     /// Why the handler is to end: `client`, `deadline`, or nothing.
@@ -247,9 +258,9 @@ impl Session {
         Ok(())
     }
 
-    /// Ask for more attempts to reach a peer.
-    fn more_tries(&self, count: u32) -> PyResult<()> {
-        self.with(|exchange| exchange.more_tries = exchange.more_tries.saturating_add(count))
+    /// Ask for more attempts to reach a peer; return how many of them the configuration allows.
+    fn more_tries(&self, count: u32) -> PyResult<u32> {
+        self.with(|exchange| exchange.ask_for_tries(count, self.call.tries))
     }
 
     /// Go on to the next phase within this call; false if it has to be answered instead.
@@ -269,7 +280,7 @@ impl Session {
 
     /// Connect to a peer.
     fn choose(&self, peer: &Peer) -> bool {
-        self.answer(Verdict::Peer(peer.choice()))
+        self.answer(Verdict::Peer(peer.hold()))
     }
 
     /// End the session for what the client did.

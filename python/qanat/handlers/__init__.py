@@ -4,7 +4,17 @@ Handlers run in the event loop of the main thread, one at a time between two `aw
 must not block.
 """
 
-from qanat._native import ConsistentHash, Peer, PhaseError, RoundRobin
+from qanat._native import (
+    Balancer,
+    ConsistentHash,
+    LeastConnections,
+    Maglev,
+    Peer,
+    PhaseError,
+    RandomTwo,
+    RoundRobin,
+    SmoothWeighted,
+)
 from qanat.handlers.background import BackgroundFullError, background
 from qanat.handlers.errors import (
     BufferLimitError,
@@ -27,18 +37,23 @@ __all__ = [
     "AccessSession",
     "BackgroundFullError",
     "BalanceSession",
+    "Balancer",
     "BufferLimitError",
     "ClientClosedError",
     "ClientTimeoutError",
     "ConsistentHash",
     "DatagramSession",
     "Failure",
+    "LeastConnections",
     "LogRecord",
+    "Maglev",
     "Peer",
     "PhaseError",
     "PrereadSession",
+    "RandomTwo",
     "RejectedError",
     "RoundRobin",
+    "SmoothWeighted",
     "Variables",
     "background",
     "every",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{MAX_MISSES, round_robin};
 use crate::upstream::{Group, Tries};
 
+/// nginx's number.
 const POINTS_PER_WEIGHT: i64 = 160;
 
 /// The points of all servers, sorted; each leads to what stands for its server.
@@ -13,28 +14,39 @@ pub(super) struct Points<T> {
     points: Vec<(u32, T)>,
 }
 
+impl<T> Default for Points<T> {
+    fn default() -> Self {
+        Self { points: Vec::new() }
+    }
+}
+
 impl<T: Clone> Points<T> {
-    /// Places servers, each with its weight.
-    pub(super) fn new<'a>(servers: impl Iterator<Item = (&'a str, i64, T)>) -> Self {
+    /// Places servers, each with its weight: so many points for each unit of it.
+    pub(super) fn new<'a>(servers: impl Iterator<Item = (&'a str, i64, T)>, per_weight: i64) -> Self {
         let mut points = Vec::new();
         for (server, weight, target) in servers {
             let base = base(server);
             let mut previous = 0_u32;
-            for _ in 0..weight.saturating_mul(POINTS_PER_WEIGHT) {
+            for _ in 0..weight.saturating_mul(per_weight) {
                 let mut crc = base.clone();
                 crc.update(&previous.to_le_bytes());
                 previous = crc.finalize();
                 points.push((previous, target.clone()));
             }
         }
+        Self::sorted(points)
+    }
+
+    /// Points that were placed otherwise. Of several in one place the first one counts.
+    pub(super) fn sorted(mut points: Vec<(u32, T)>) -> Self {
         points.sort_by_key(|(hash, _)| *hash);
         points.dedup_by_key(|(hash, _)| *hash);
         Self { points }
     }
 
-    /// What the points from that of `key` on lead to, all around the ring.
-    pub(super) fn around(&self, key: &[u8]) -> impl Iterator<Item = &T> {
-        let (before, after) = self.points.split_at(self.find(crc32fast::hash(key)));
+    /// What the points from `hash` on lead to, all around the ring.
+    pub(super) fn around(&self, hash: u32) -> impl Iterator<Item = &T> {
+        let (before, after) = self.points.split_at(self.find(hash));
         after.iter().chain(before).map(|(_, target)| target)
     }
 
@@ -53,7 +65,7 @@ impl Ring {
     /// Places the servers of a group.
     pub(super) fn new(group: &Group) -> Self {
         let servers = group.peers().iter().map(|peer| (&*peer.server, peer.weight, Arc::clone(&peer.server)));
-        Self { ring: Points::new(servers) }
+        Self { ring: Points::new(servers, POINTS_PER_WEIGHT) }
     }
 
     /// Chooses the peer that the key belongs to, or one of the next points; of several peers of one server name, the

@@ -1,101 +1,100 @@
-//! Balancing for handlers: choices among members that the caller names, without the state of an upstream.
+//! Balancing for handlers: choices among members that the caller names, without the state of an upstream. A method is
+//! a file here; it learns of the members as a whole, and chooses one of those that are not to be passed over.
 
-use crate::balance::ketama::Points;
+mod ketama;
+mod least;
+mod maglev;
+mod random_two;
+mod ring;
+mod smooth;
+mod stepping;
 
-/// A ring of members: the same key leads to the same member, and a change of membership moves few keys. Places keys
-/// where nginx's `hash KEY consistent` does.
-pub struct HashRing<T> {
-    points: Points<usize>,
-    members: Vec<T>,
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::balance::load::Load;
+
+pub use self::least::Least;
+pub use self::maglev::Maglev;
+pub use self::random_two::RandomTwo;
+pub use self::ring::{Placement, Ring};
+pub use self::smooth::Smooth;
+pub use self::stepping::Stepping;
+
+/// What a method knows of a member.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// `HOST:PORT`, or `unix:/PATH`: no two members have the same.
+    pub name: Arc<str>,
+    /// Its share. A member of weight 0 is never chosen.
+    pub weight: u32,
+    /// The sessions that are open through it.
+    pub load: Arc<Load>,
 }
 
-impl<T> HashRing<T> {
-    /// Places members by their names, `HOST:PORT`, each with its weight.
-    pub fn new<'a>(members: impl Iterator<Item = (&'a str, u32, T)>) -> Self {
-        let (mut places, mut kept) = (Vec::new(), Vec::new());
-        for (index, (name, weight, member)) in members.enumerate() {
-            places.push((name, i64::from(weight), index));
-            kept.push(member);
-        }
-        Self { points: Points::new(places.into_iter()), members: kept }
-    }
-
-    /// The member that a key belongs to, or the next one that is not to be skipped.
-    pub fn pick(&self, key: &[u8], skip: impl Fn(&T) -> bool) -> Option<&T> {
-        self.points.around(key).filter_map(|index| self.members.get(*index)).find(|member| !skip(member))
-    }
-}
-
-/// Members that take turns, smoothly by their weights, as nginx's round robin has it.
-pub struct Rotation<T> {
-    members: Vec<Turn<T>>,
-}
-
-struct Turn<T> {
-    member: T,
-    weight: i64,
-    current: i64,
-}
-
-impl<T> Rotation<T> {
-    /// A rotation that begins with the heaviest member, the first of equals.
-    pub fn new(members: impl Iterator<Item = (u32, T)>) -> Self {
-        let turn = |(weight, member)| Turn { member, weight: i64::from(weight), current: 0 };
-        Self { members: members.map(turn).collect() }
-    }
-
-    /// The member whose turn it is among those that are not to be skipped.
-    pub fn pick(&mut self, skip: impl Fn(&T) -> bool) -> Option<&T> {
-        let mut best: Option<&mut Turn<T>> = None;
-        let mut total = 0;
-        for turn in self.members.iter_mut().filter(|turn| !skip(&turn.member)) {
-            turn.current += turn.weight;
-            total += turn.weight;
-            if best.as_ref().is_none_or(|best| turn.current > best.current) {
-                best = Some(turn);
-            }
-        }
-        let best = best?;
-        best.current -= total;
-        Some(&best.member)
+impl Member {
+    /// Sessions over weight, compared without division.
+    fn compare_load(&self, other: &Self) -> Ordering {
+        let (here, there) = (u64::from(self.load.open()), u64::from(other.load.open()));
+        (here * u64::from(other.weight)).cmp(&(there * u64::from(self.weight)))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A way to choose.
+pub trait Method: Send {
+    /// Takes up a membership; `before` is the former one.
+    ///
+    /// # Errors
+    /// If it would take more memory than is sensible; nothing has changed then.
+    fn seat(&mut self, before: &[Member], members: &[Member]) -> Result<(), TooManyPoints>;
 
-    #[test]
-    fn turns_are_smooth() {
-        let mut rotation = Rotation::new([(5, 'a'), (1, 'b'), (1, 'c')].into_iter());
-        let turns: String = (0..7).filter_map(|_| rotation.pick(|_| false).copied()).collect();
-        assert_eq!(turns, "aabacaa");
+    /// Chooses the index of a member for which `is_free` holds; methods without a key ignore it.
+    fn pick(&mut self, members: &[Member], key: &[u8], is_free: &dyn Fn(usize) -> bool) -> Option<usize>;
+}
+
+/// Weights that add up to more points than a ring may have.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the weights make {0} points on the ring, more than {limit}", limit = ring::MAX_POINTS)]
+pub struct TooManyPoints(pub u64);
+
+/// Members and how one of them is chosen.
+pub struct Roster {
+    members: Vec<Member>,
+    method: Box<dyn Method>,
+}
+
+impl Roster {
+    /// A roster without members.
+    pub fn new(method: Box<dyn Method>) -> Self {
+        Self { members: Vec::new(), method }
     }
 
-    #[test]
-    fn a_skipped_member_has_no_turn() {
-        let mut rotation = Rotation::new([(1, 'a'), (1, 'b')].into_iter());
-        let turns: String = (0..3).filter_map(|_| rotation.pick(|member| *member == 'a').copied()).collect();
-        assert_eq!(turns, "bbb");
-        assert_eq!(rotation.pick(|_| true), None);
+    /// The members, as they were given.
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
-    #[test]
-    fn a_member_that_goes_moves_only_its_own_keys() {
-        let names = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"];
-        let ring = |count| HashRing::new(names.iter().take(count).map(|name| (*name, 1, *name)));
-        let (all, two) = (ring(3), ring(2));
-        let mut moved = 0;
-        for number in 0..3000 {
-            let key = format!("dev-{number}").into_bytes();
-            let (before, after) = (all.pick(&key, |_| false), two.pick(&key, |_| false));
-            assert_eq!(after, all.pick(&key, |member| *member == names[2]));
-            if before == Some(&names[2]) {
-                moved += 1;
-            } else {
-                assert_eq!(before, after);
-            }
-        }
-        assert!((700..1300).contains(&moved), "{moved}");
+    /// Puts other members in place of the present ones.
+    ///
+    /// # Errors
+    /// See [`Method::seat`]; nothing has changed then.
+    pub fn replace(&mut self, members: Vec<Member>) -> Result<(), TooManyPoints> {
+        self.method.seat(&self.members, &members)?;
+        self.members = members;
+        Ok(())
     }
+
+    /// The index of the member that the method chooses among those that have a weight and are not to be skipped.
+    pub fn pick(&mut self, key: &[u8], skip: impl Fn(&Member) -> bool) -> Option<usize> {
+        let members = &self.members;
+        let is_free = |index: usize| members.get(index).is_some_and(|one| one.weight > 0 && !skip(one));
+        self.method.pick(members, key, &is_free)
+    }
+}
+
+/// Where each member was in the former membership.
+fn former_places(before: &[Member], members: &[Member]) -> Vec<Option<usize>> {
+    let known: std::collections::HashMap<&str, usize> =
+        before.iter().enumerate().map(|(index, member)| (&*member.name, index)).collect();
+    members.iter().map(|member| known.get(&*member.name).copied()).collect()
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::connect::{attempt, conclude, is_in_time, no_live_upstreams};
+use crate::connect::{HANDSHAKING, attempt, conclude, is_in_time, no_live_upstreams};
 use crate::error::{SessionError, Source, Status};
-use crate::phase::call::{Failure, Tried};
+use crate::phase::call::{Failure, FailureKind, Tried};
 use crate::phase::{self, Chain};
 use crate::plan::Proxy;
 use crate::session::Session;
@@ -38,6 +38,7 @@ pub(super) async fn any(
         session.facts_mut().choice.clone_from(&choice);
         let allowed = choice.as_ref().and_then(|choice| choice.connect_timeout);
         let allowed = allowed.unwrap_or_else(|| Duration::from_millis(proxy.spec.connect_timeout_ms));
+        drop(choice);
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let outcome = timeout(allowed, attempt(session, proxy, &picked)).await;
         match conclude(session, &mut picked, outcome) {
@@ -45,7 +46,11 @@ pub(super) async fn any(
             Err(error) if error.source != Source::Peer => return Err(error),
             Err(_noted) if !another(session, proxy, count, more_tries) => break,
             Err(error) => {
-                last_failure = Some(Failure { peer: Arc::clone(&picked.name), reason: error.to_string() });
+                let kind = FailureKind::of(&error, session.action == HANDSHAKING);
+                let peer = Arc::clone(&picked.name);
+                last_failure = Some(Failure { peer, reason: error.to_string(), kind });
+                // The peer that failed has one session less when the next one is chosen.
+                session.facts_mut().choice = None;
             }
         }
     }

@@ -9,10 +9,13 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::address::Address;
+use crate::balance::load::{Held, Load};
+use crate::error::SessionError;
 use crate::phase::datagrams::{Datagrams, Received, Sending};
 use crate::phase::input::{Input, Wish};
 use crate::phase::mailbox::Mailbox;
 use crate::phase::{Chain, Phase};
+use crate::plan::Content;
 use crate::session::Session;
 
 /// Bytes to the client that a handler may leave to the worker before it has to wait.
@@ -42,6 +45,39 @@ pub struct Failure {
     pub peer: Arc<str>,
     /// What the error log says.
     pub reason: String,
+    /// What kind of failure it was.
+    pub kind: FailureKind,
+}
+
+/// How an attempt to reach a peer can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Nobody listens there.
+    Refused,
+    /// It took longer than was allowed.
+    TimedOut,
+    /// The peer broke the connection.
+    Reset,
+    /// No way leads there.
+    Unreachable,
+    /// The TLS handshake failed, or the peer is not who it should be.
+    Tls,
+    /// Something else.
+    Failed,
+}
+
+impl FailureKind {
+    /// What `error` was, which ended an attempt; `in_tls` if that was in the TLS handshake.
+    pub(crate) fn of(error: &SessionError, in_tls: bool) -> Self {
+        match error.cause.as_ref().and_then(io::Error::raw_os_error) {
+            Some(libc::ECONNREFUSED) => Self::Refused,
+            Some(libc::ETIMEDOUT) => Self::TimedOut,
+            Some(libc::ECONNRESET | libc::EPIPE) => Self::Reset,
+            Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENOENT) => Self::Unreachable,
+            _ if in_tls => Self::Tls,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// What changes while a call is open. Held for moments only, and never while waiting for anything.
@@ -105,7 +141,7 @@ pub struct Balanced {
 }
 
 /// A peer that a handler chose.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Choice {
     /// Where to connect.
     pub address: Address,
@@ -117,6 +153,11 @@ pub struct Choice {
     pub name: Option<Arc<str>>,
     /// Instead of `proxy_connect_timeout`.
     pub connect_timeout: Option<Duration>,
+    /// Instead of `proxy_timeout`.
+    pub timeout: Option<Duration>,
+    /// The sessions that are open through it.
+    pub load: Arc<Load>,
+    _held: Option<Held>,
 }
 
 impl Choice {
@@ -127,7 +168,32 @@ impl Choice {
     pub fn new(address: &str) -> io::Result<Self> {
         let parsed = Address::parse(address);
         let parsed = parsed.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(Self { address: parsed, text: address.into(), tls: None, name: None, connect_timeout: None })
+        Ok(Self {
+            load: Load::of(&parsed),
+            address: parsed,
+            text: address.into(),
+            tls: None,
+            name: None,
+            connect_timeout: None,
+            timeout: None,
+            _held: None,
+        })
+    }
+
+    /// The same for one session, which is counted from now on until what is returned is dropped: so that whoever
+    /// chooses next, in the same batch, knows of this choice.
+    #[must_use]
+    pub fn hold(&self) -> Arc<Self> {
+        Arc::new(Self {
+            address: self.address.clone(),
+            text: Arc::clone(&self.text),
+            tls: self.tls,
+            name: self.name.clone(),
+            connect_timeout: self.connect_timeout,
+            timeout: self.timeout,
+            load: Arc::clone(&self.load),
+            _held: Some(self.load.hold()),
+        })
     }
 }
 
@@ -233,6 +299,26 @@ impl Exchange {
             session.bytes_sent += bytes.len() as u64;
         }
         Some(sending)
+    }
+
+    /// Asks for more attempts to reach a peer, after `made` were made before. Returns how many of them the
+    /// `proxy_next_upstream` and `proxy_next_upstream_tries` of the session leave.
+    pub fn ask_for_tries(&mut self, count: u32, made: usize) -> u32 {
+        let rules = self.session.as_ref().and_then(|session| match &session.server.content {
+            Content::Proxy(proxy) => Some(&proxy.spec),
+            _ => None,
+        });
+        let most = match rules {
+            Some(rules) if !rules.next_upstream => 0,
+            Some(rules) if rules.next_upstream_tries > 0 => {
+                let left = (rules.next_upstream_tries as usize).saturating_sub(made + 1);
+                u32::try_from(left).unwrap_or(u32::MAX)
+            }
+            _ => u32::MAX,
+        };
+        let granted = count.min(most.saturating_sub(self.more_tries));
+        self.more_tries = self.more_tries.saturating_add(granted);
+        granted
     }
 
     /// Which balance handler was run in this call, and how many more tries it wants.

@@ -35,7 +35,8 @@ pub async fn run(
     if !session.server.spec.tcp_nodelay {
         client.socket().buffer_small_writes();
     }
-    let timeout = Duration::from_millis(proxy.spec.timeout_ms);
+    let chosen = session.choice().and_then(|choice| choice.timeout);
+    let timeout = chosen.unwrap_or_else(|| Duration::from_millis(proxy.spec.timeout_ms));
     let last = clock::now();
     let timer = sleep_until(last + timeout);
     tokio::pin!(timer);

@@ -148,8 +148,12 @@ impl Session {
         }
     }
 
-    /// The last attempt is over, if it was not before.
+    /// The last attempt is over, if it was not before, and the peer that a handler chose has one session less.
     pub fn end_attempt(&mut self) {
+        if let Some(facts) = &mut self.facts {
+            facts.choice = None;
+            facts.balanced = None;
+        }
         if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
             attempt.ended = Some(attempt.started.elapsed());
         }

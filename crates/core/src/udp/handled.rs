@@ -176,6 +176,10 @@ impl UdpListener {
             self.table.release(index);
             return finish(open, Err(no_event(error)));
         }
+        let mut rules = Rules::new(&proxy.spec);
+        if let Some(timeout) = picked.choice().and_then(|choice| choice.timeout) {
+            rules.timeout = timeout;
+        }
         let association = Association {
             open,
             key: arrival.key,
@@ -184,7 +188,7 @@ impl UdpListener {
             peer,
             picked,
             own,
-            rules: Rules::new(&proxy.spec),
+            rules,
             requests,
             replies: 0,
             last: self.now,

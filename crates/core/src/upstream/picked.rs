@@ -8,6 +8,7 @@ use super::peer::{Peer, PeerState, moment};
 use crate::address::Address;
 use crate::balance::Dice;
 use crate::clock::{self, Instant};
+use crate::phase::call::Choice;
 
 /// A chosen peer. Dropping it ends the connection's count.
 pub struct Picked {
@@ -15,6 +16,8 @@ pub struct Picked {
     pub address: Address,
     /// The address as logs show it.
     pub name: Arc<str>,
+    /// What a handler chose, which counts the session.
+    choice: Option<Arc<Choice>>,
     /// None if it is nobody's peer.
     state: Option<Arc<PeerState>>,
     /// None if the peer is the only one, and so is not judged.
@@ -30,6 +33,7 @@ impl Picked {
         Self {
             address: peer.address.clone(),
             name: Arc::clone(&peer.name),
+            choice: None,
             state: Some(Arc::clone(&peer.state)),
             turn,
             since,
@@ -40,7 +44,18 @@ impl Picked {
 
     /// A peer that no upstream lists: nothing is counted.
     pub(crate) fn stranger(address: Address, name: Arc<str>, since: Instant) -> Self {
-        Self { address, name, state: None, turn: None, since, weight: 1, max_fails: 0 }
+        Self { address, name, choice: None, state: None, turn: None, since, weight: 1, max_fails: 0 }
+    }
+
+    /// The same, chosen by a handler: its session is counted with the choice.
+    pub(crate) fn with_choice(mut self, choice: &Arc<Choice>) -> Self {
+        self.choice = Some(Arc::clone(choice));
+        self
+    }
+
+    /// What a handler chose.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.choice.as_deref()
     }
 
     /// The connection is up: clears earlier failures.

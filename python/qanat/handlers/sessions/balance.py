@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, TypeAlias
 
 from qanat.handlers.sessions.base import Phase, reject_with
 
+FailureState: TypeAlias = Literal["refused", "timed_out", "reset", "unreachable", "tls", "failed"]
+
 
 class Failure(NamedTuple):
-    """Why an attempt to reach a peer failed."""
+    """Why an attempt to reach a peer failed.
+
+    `peer` is its address, which balancers take in `exclude`; `reason` is the line of the error log.
+    `state` is one of `refused`, `timed_out` (`proxy_connect_timeout` or the peer's own),
+    `reset` (the peer broke the connection), `unreachable` (no route, or no such unix socket),
+    `tls` (the handshake failed, or the peer could not be verified) and `failed`.
+    """
 
     peer: str
     reason: str
+    state: FailureState
 
 
 class BalanceSession(Phase):
@@ -35,10 +44,11 @@ class BalanceSession(Phase):
         """End the session with a status; the handler ends here."""
         reject_with(self._handle, status, b"")
 
-    def more_tries(self, count: int = 1) -> None:
-        """Ask to be called again if this attempt fails, and so for `count` attempts in all.
+    def more_tries(self, count: int = 1) -> int:
+        """Ask to be called again if this attempt fails, and so for `count` more attempts.
 
-        `proxy_next_upstream`, `proxy_next_upstream_tries` and `proxy_next_upstream_timeout` still
-        limit them.
+        Return how many of them there can be: `proxy_next_upstream off` allows none, and
+        `proxy_next_upstream_tries` limits all attempts together. `proxy_next_upstream_timeout` may
+        still end them early.
         """
-        self._handle.more_tries(count)
+        return self._handle.more_tries(count)

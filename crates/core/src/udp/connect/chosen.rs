@@ -7,7 +7,7 @@ use qanat_plan::Level;
 
 use crate::connect::{another, no_live_upstreams};
 use crate::error::{SessionError, Source, Status};
-use crate::phase::call::{Failure, Tried};
+use crate::phase::call::{Failure, FailureKind, Tried};
 use crate::phase::{self, Chain};
 use crate::plan::Proxy;
 use crate::session::Session;
@@ -44,7 +44,8 @@ pub(in crate::udp) async fn connect(
             Err(error) if error.source != Source::Peer => return Err(error),
             Err(_noted) if !another(session, proxy, count, more_tries) => break,
             Err(error) => {
-                last_failure = Some(Failure { peer: Arc::clone(&picked.name), reason: error.to_string() });
+                let (peer, kind) = (Arc::clone(&picked.name), FailureKind::of(&error, false));
+                last_failure = Some(Failure { peer, reason: error.to_string(), kind });
             }
         }
     }

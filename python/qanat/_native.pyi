@@ -11,6 +11,7 @@ from typing_extensions import disjoint_base, override
 __all__ = [
     "Balancer",
     "Bridge",
+    "CertifiedKey",
     "ConsistentHash",
     "Datagrams",
     "Gateway",
@@ -146,7 +147,8 @@ class Session:
 
     @property
     def phase(self) -> str:
-        """`access`, `preread`, `balance` or `log`."""
+        """`access`, `ssl_client_hello`, `ssl_certificate`, `preread`, `balance`, `proxy_ssl_verify`
+        or `log`."""
 
     @property
     def tries(self) -> int:
@@ -211,6 +213,38 @@ class Session:
     def more_tries(self, count: int) -> int:
         """Ask for more attempts to reach a peer; return how many of them are granted."""
 
+    def client_hello(
+        self,
+    ) -> (
+        tuple[
+            str | None,
+            list[bytes],
+            list[int],
+            list[tuple[int, str]],
+            list[tuple[int, bytes]],
+        ]
+        | None
+    ):
+        """Return the server name, ALPN protocols, versions, cipher suites with their names, and
+        extensions with their contents of a ClientHello, without GREASE."""
+
+    def limit_versions(self, minimum: str | None, maximum: str | None) -> None:
+        """Leave out the versions of TLS below and above these. Raise `ValueError` for others than
+        `TLSv1.2` and `TLSv1.3`."""
+
+    def set_alert(self, number: int) -> None:
+        """Tell a rejection by this alert."""
+
+    def certify(self, certificate: CertifiedKey) -> bool:
+        """Show a certificate to the client."""
+
+    def shown(self) -> tuple[list[bytes], str | None, str, str] | None:
+        """Return a peer's certificates, what speaks against them, the name that was asked for, and
+        the peer's address."""
+
+    def accept(self) -> bool:
+        """Take the peer for who it should be, whatever speaks against it."""
+
     def move_on(self) -> bool:
         """Go on to the next phase within this call; false if it has to be answered instead."""
 
@@ -247,6 +281,16 @@ class Datagrams:
 
     def dropped(self) -> int:
         """Count those of the client that were lost because too many were waiting."""
+
+@final
+class CertifiedKey:
+    """A certificate chain with its key, ready to sign."""
+
+    def __new__(cls, chain: Sequence[bytes], key: bytes) -> CertifiedKey:
+        """Take DER certificates, the leaf first, and the leaf's key as PKCS #8 DER.
+
+        Raise `ValueError` if that cannot be used.
+        """
 
 @final
 class Peer:

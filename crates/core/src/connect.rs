@@ -1,6 +1,7 @@
 //! From `proxy_pass` to a connected peer: one attempt after another until one succeeds or none is left.
 
 mod chosen;
+mod verified;
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,7 +48,10 @@ pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked
         };
         let deadline = Duration::from_millis(proxy.spec.connect_timeout_ms);
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
-        let outcome = timeout(deadline, attempt(session, proxy, &picked)).await;
+        let mut outcome = timeout(deadline, attempt(session, proxy, &picked)).await;
+        if verified::is_due(session) {
+            outcome = Box::pin(verified::judge(session, outcome)).await;
+        }
         match conclude(session, &mut picked, outcome) {
             Ok(stream) => return Ok((stream, picked)),
             Err(error) if error.source != Source::Peer => return Err(error),
@@ -179,6 +183,9 @@ async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Resul
     };
     // The handshake's state is large and rare: it does not belong into every session's future.
     let stream = Box::pin(tls.connect(socket, without_port(&name))).await?;
+    if tls.is_judged() {
+        session.facts_mut().shown = Some(tls.shown(&stream, without_port(&name)));
+    }
     Ok(Stream::Peer(Box::new(stream)))
 }
 

@@ -9,6 +9,7 @@ pub mod balance;
 pub mod connect;
 pub mod content;
 pub mod gateway;
+pub mod handshake;
 pub mod listener;
 pub mod log;
 pub mod mesh;

@@ -1,4 +1,4 @@
-//! The phases that handlers decide: access, preread, balance and log.
+//! The phases that handlers decide: access, those of TLS, preread, balance and log.
 //!
 //! This crate knows no interpreter: [`Hooks`] takes calls, somebody answers them. While a call is open its session is
 //! lent to the handler ([`call::Exchange`]) and the worker serves the handler's wishes ([`drive`]): it reads ahead,
@@ -8,6 +8,7 @@ pub mod call;
 pub mod datagrams;
 mod drive;
 pub mod generation;
+pub mod handshake;
 pub mod input;
 pub mod mailbox;
 mod stages;
@@ -18,6 +19,7 @@ use qanat_plan as spec;
 
 pub use self::call::Call;
 pub use self::generation::Generation;
+pub(crate) use self::handshake::{client_hello, verify};
 pub(crate) use self::stages::{access, balance, log, log_unattended, preread};
 
 /// What runs the handlers.
@@ -40,12 +42,18 @@ pub trait Hooks: Send + Sync {
 pub enum Phase {
     /// Who is admitted.
     Access,
+    /// What the client's TLS offers.
+    ClientHello,
+    /// Which certificate the client is shown.
+    Certificate,
     /// What the client's first bytes say.
     Preread,
     /// Which peer.
     Balance,
     /// What the client is answered.
     Content,
+    /// Whether the peer is who it should be.
+    Verify,
     /// What is to be remembered.
     Log,
 }
@@ -55,9 +63,12 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Access => "access",
+            Self::ClientHello => "ssl_client_hello",
+            Self::Certificate => "ssl_certificate",
             Self::Preread => "preread",
             Self::Balance => "balance",
             Self::Content => "content",
+            Self::Verify => "proxy_ssl_verify",
             Self::Log => "log",
         }
     }
@@ -66,9 +77,12 @@ impl Phase {
     fn action(self) -> &'static str {
         match self {
             Self::Access => "running access handlers",
+            Self::ClientHello => "running client hello handlers",
+            Self::Certificate => "running certificate handlers",
             Self::Preread => "running preread handlers",
             Self::Balance => "running the balance handler",
             Self::Content => "running the content handler",
+            Self::Verify => "running verify handlers",
             Self::Log => "running log handlers",
         }
     }
@@ -96,8 +110,14 @@ impl Chain {
 pub struct Chains {
     /// `access_by_python`.
     pub access: Option<Chain>,
+    /// `ssl_client_hello_by_python`.
+    pub client_hello: Option<Chain>,
+    /// `ssl_certificate_by_python`.
+    pub certificate: Option<Chain>,
     /// `preread_by_python`.
     pub preread: Option<Chain>,
+    /// `proxy_ssl_verify_by_python`.
+    pub verify: Option<Chain>,
     /// `log_by_python`.
     pub log: Option<Chain>,
 }
@@ -107,10 +127,19 @@ impl Chains {
     pub(crate) fn link(handlers: &spec::Handlers) -> Option<Box<Self>> {
         let chains = Self {
             access: Chain::link(Phase::Access, &handlers.access),
+            client_hello: Chain::link(Phase::ClientHello, &handlers.client_hello),
+            certificate: Chain::link(Phase::Certificate, &handlers.certificate),
             preread: Chain::link(Phase::Preread, &handlers.preread),
+            verify: Chain::link(Phase::Verify, &handlers.verify),
             log: Chain::link(Phase::Log, &handlers.log),
         };
-        let any = chains.access.is_some() || chains.preread.is_some() || chains.log.is_some();
+        let lists = [&chains.access, &chains.preread, &chains.verify, &chains.log];
+        let any = chains.decide_handshakes() || lists.iter().any(|list| list.is_some());
         any.then(|| Box::new(chains))
+    }
+
+    /// Whether some of them decide about TLS with clients.
+    pub(crate) fn decide_handshakes(&self) -> bool {
+        self.client_hello.is_some() || self.certificate.is_some()
     }
 }

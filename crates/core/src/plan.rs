@@ -75,6 +75,8 @@ pub struct Listener {
     pub default_server: Arc<Server>,
     /// Servers by name.
     pub names: NameTable,
+    /// Some server here has handlers that decide about handshakes; or had, until the listener is gone.
+    pub has_tls_handlers: bool,
     /// Listeners that share this one's socket, by their specific address.
     pub children: HashMap<Address, Arc<str>>,
 }
@@ -107,6 +109,13 @@ pub struct Server {
     pub access_log: Vec<AccessLog>,
     /// Sessions that are open now: for snapshots.
     pub sessions: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Server {
+    /// Whether handlers decide about handshakes with its clients.
+    pub(crate) fn decides_handshakes(&self) -> bool {
+        self.handlers.as_ref().is_some_and(|handlers| handlers.decide_handshakes())
+    }
 }
 
 /// What answers the client.

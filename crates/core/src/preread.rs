@@ -175,7 +175,11 @@ async fn socket_ready(socket: &Socket) -> io::Result<Ready> {
     }
 }
 
-fn socket_try<R>(socket: &Socket, attempt: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+/// Tries something that a readable socket allows.
+///
+/// # Errors
+/// The system's; `WouldBlock` until the socket is readable.
+pub(crate) fn socket_try<R>(socket: &Socket, attempt: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     match socket {
         Socket::Tcp(tcp) => tcp.try_io(Interest::READABLE, attempt),
         Socket::Unix(unix) => unix.try_io(Interest::READABLE, attempt),

@@ -7,9 +7,12 @@ mod accept;
 mod accept_any;
 mod certificate;
 mod context;
+mod deferred;
 mod info;
 mod leaf;
 mod peer;
+mod recipe;
+mod record;
 mod refusal;
 mod resumption;
 mod server;
@@ -17,12 +20,12 @@ mod suites;
 mod tickets;
 mod verifier;
 
-pub use accept::accept;
+pub use accept::{Alert, Opening, accept, in_time, no_certificate, rejected};
 pub use certificate::{Certificates, CertifiedKey};
 pub use context::TlsContext;
-pub use info::TlsInfo;
+pub use info::{TlsInfo, cipher_name};
 pub use peer::PeerTls;
-pub use server::ServerTls;
+pub use server::{Decision, ServerTls, Unserved};
 
 #[cfg(test)]
 mod tests;

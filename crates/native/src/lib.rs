@@ -6,6 +6,7 @@ mod datagrams;
 mod errors;
 mod gateway;
 mod session;
+mod tls;
 
 use pyo3::prelude::*;
 
@@ -29,6 +30,8 @@ mod _native {
     use super::gateway::Gateway;
     #[pymodule_export]
     use super::session::{LackError, PhaseError, Session};
+    #[pymodule_export]
+    use super::tls::CertifiedKey;
     #[pymodule_export]
     use super::{check, variable_names};
 }

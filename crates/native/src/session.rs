@@ -12,10 +12,12 @@ use qanat_core::phase::Call;
 use qanat_core::phase::call::{Ending, Exchange, FailureKind, OUTPUT_LIMIT, Verdict};
 use qanat_core::phase::input::{Lack, Wish};
 use qanat_core::session::vars;
+use qanat_core::tls::Alert;
 
 use crate::balance::Peer;
 use crate::bridge::Queue;
 use crate::datagrams::{self, Datagrams};
+use crate::tls::{self, CertifiedKey};
 
 create_exception!(
     qanat._native,
@@ -29,6 +31,9 @@ create_exception!(
     PyRuntimeError,
     "Something that cannot be done in this phase, or not any more."
 );
+
+/// What a peer has shown: see [`Session::shown`].
+type Shown<'py> = (Vec<Bound<'py, PyBytes>>, Option<String>, String, String);
 
 /// A session in one of its phases.
 #[pyclass(frozen, module = "qanat._native")]
@@ -261,6 +266,55 @@ impl Session {
     /// Ask for more attempts to reach a peer; return how many of them the configuration allows.
     fn more_tries(&self, count: u32) -> PyResult<u32> {
         self.with(|exchange| exchange.ask_for_tries(count, self.call.tries))
+    }
+
+    /// What the client's hello says; none if it cannot be read, and outside of TLS phases.
+    fn client_hello<'py>(&self, py: Python<'py>) -> PyResult<Option<tls::Description<'py>>> {
+        let records = self.with(|exchange| exchange.hello.as_ref().map(|hello| hello.records.clone()))?;
+        Ok(records.and_then(|records| tls::describe(py, &records)))
+    }
+
+    /// Leave out the versions of TLS below and above these.
+    #[pyo3(signature = (minimum, maximum))]
+    fn limit_versions(&self, minimum: Option<&str>, maximum: Option<&str>) -> PyResult<()> {
+        let minimum = minimum.map(tls::version).transpose()?;
+        let maximum = maximum.map(tls::version).transpose()?;
+        self.with(|exchange| {
+            let Some(hello) = &mut exchange.hello else { return };
+            // Handlers can only take away from what others have left.
+            hello.minimum = hello.minimum.max(minimum);
+            hello.maximum = hello.maximum.into_iter().chain(maximum).min();
+        })
+    }
+
+    /// Tell a rejection by this alert.
+    fn set_alert(&self, number: u8) -> PyResult<()> {
+        self.with(|exchange| {
+            if let Some(hello) = &mut exchange.hello {
+                hello.alert = Some(Alert(number));
+            }
+        })
+    }
+
+    /// Show a certificate to the client.
+    fn certify(&self, certificate: &CertifiedKey) -> bool {
+        self.answer(Verdict::Certificate(certificate.key()))
+    }
+
+    /// What the peer has shown: certificates, what speaks against them, the name that was asked for, the peer's address.
+    fn shown<'py>(&self, py: Python<'py>) -> PyResult<Option<Shown<'py>>> {
+        let shown = self.with(|exchange| {
+            let peer = exchange.session.as_ref()?.attempts.last()?.peer.to_string();
+            Some((exchange.shown.as_ref()?.as_ref().clone(), peer))
+        })?;
+        let Some((shown, peer)) = shown else { return Ok(None) };
+        let chain = shown.chain.iter().map(|der| PyBytes::new(py, der)).collect();
+        Ok(Some((chain, shown.doubt, shown.name, peer)))
+    }
+
+    /// Take the peer for who it should be, whatever speaks against it.
+    fn accept(&self) -> bool {
+        self.answer(Verdict::Accept)
     }
 
     /// Go on to the next phase within this call; false if it has to be answered instead.

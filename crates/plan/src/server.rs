@@ -102,8 +102,14 @@ pub struct Preread {
 pub struct Handlers {
     /// `access_by_python`.
     pub access: Vec<String>,
+    /// `ssl_client_hello_by_python`.
+    pub client_hello: Vec<String>,
+    /// `ssl_certificate_by_python`.
+    pub certificate: Vec<String>,
     /// `preread_by_python`.
     pub preread: Vec<String>,
+    /// `proxy_ssl_verify_by_python`.
+    pub verify: Vec<String>,
     /// `log_by_python`.
     pub log: Vec<String>,
     /// `python_timeout` in milliseconds, for these and for the handler of an upstream.

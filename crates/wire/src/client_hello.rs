@@ -45,13 +45,46 @@ pub struct ClientHello<'a> {
     pub server_name: Option<&'a [u8]>,
     /// Protocols of the ALPN extension, in the client's order.
     pub alpn: Vec<&'a [u8]>,
+    cipher_suites: &'a [u8],
+    extensions: &'a [u8],
 }
 
-impl ClientHello<'_> {
+impl<'a> ClientHello<'a> {
     /// The ALPN protocols joined by commas, as `$ssl_preread_alpn_protocols` has them.
     pub fn alpn_joined(&self) -> Vec<u8> {
         self.alpn.join(&b',')
     }
+
+    /// Numbers of the cipher suites offered, in the client's order, GREASE (RFC 8701) included.
+    pub fn cipher_suites(&self) -> impl Iterator<Item = u16> + 'a {
+        numbers(self.cipher_suites)
+    }
+
+    /// Kinds and contents of all extensions, in the client's order, GREASE included.
+    pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + 'a {
+        let mut cursor = Cursor::new(self.extensions);
+        std::iter::from_fn(move || Some((cursor.u16()?, cursor.vector16()?)))
+    }
+
+    /// Numbers of the versions offered, in the client's order, GREASE included: those of `supported_versions`, or else
+    /// the field's alone.
+    pub fn versions(&self) -> Vec<u16> {
+        let listed = self.extensions().find(|(kind, _)| *kind == SUPPORTED_VERSIONS);
+        let listed = listed.and_then(|(_, content)| Cursor::new(content).vector8());
+        listed.map_or_else(|| vec![self.legacy_version], |listed| numbers(listed).collect())
+    }
+}
+
+/// Whether a number of a cipher suite, an extension or a version means nothing, and is sent so that servers get used to
+/// unknown ones (RFC 8701 §2).
+pub fn is_grease(number: u16) -> bool {
+    let [high, low] = number.to_be_bytes();
+    high == low && low & 0x0f == 0x0a
+}
+
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    let mut cursor = Cursor::new(bytes);
+    std::iter::from_fn(move || cursor.u16())
 }
 
 /// Reads the hello at the start of `bytes`: all that has arrived from the client so far.
@@ -172,15 +205,17 @@ fn read_hello(body: &[u8]) -> Option<ClientHello<'_>> {
     let legacy_version = cursor.u16()?;
     cursor.take(32)?;
     let _session_id = cursor.vector8()?;
-    let _cipher_suites = cursor.vector16()?;
+    let cipher_suites = cursor.vector16()?;
     let _compression_methods = cursor.vector8()?;
     let mut hello = ClientHello {
         legacy_version,
+        cipher_suites,
         protocol: ProtocolVersion::from_wire(legacy_version),
         ..ClientHello::default()
     };
     if !cursor.is_empty() {
-        read_extensions(cursor.vector16()?, &mut hello)?;
+        hello.extensions = cursor.vector16()?;
+        read_extensions(hello.extensions, &mut hello)?;
     }
     Some(hello)
 }

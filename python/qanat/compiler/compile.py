@@ -30,7 +30,7 @@ from qanat.compiler.server import (
     read_server,
 )
 from qanat.compiler.server_name import NamesOfListeners
-from qanat.compiler.tls import CERTIFICATE, REJECT_HANDSHAKE
+from qanat.compiler.tls import REJECT_HANDSHAKE, has_certificate
 from qanat.compiler.upstream import read_upstream
 from qanat.compiler.variables import check_used, read_map
 from qanat.config.collection import no_collection
@@ -221,6 +221,6 @@ def _check_tls(
         rejects = blocks[shared.default_server][0].level.get(REJECT_HANDSHAKE)
         for server_id in shared.servers if rejects else (shared.default_server,):
             block, entry = blocks[server_id]
-            if not block.level.items(CERTIFICATE) and not block.level.get(REJECT_HANDSHAKE):
+            if not has_certificate(block.level) and not block.level.get(REJECT_HANDSHAKE):
                 message = 'no "ssl_certificate" is defined for the "listen ... ssl" directive'
                 compilation.refuse(entry, message)

@@ -92,14 +92,16 @@ def _handlers(phase: str) -> ListSetting[str]:
 
 
 ACCESS = _handlers("access")
+CLIENT_HELLO = _handlers("ssl_client_hello")
+CERTIFICATE = _handlers("ssl_certificate")
 PREREAD = _handlers("preread")
+VERIFY = _handlers("proxy_ssl_verify")
 LOG = _handlers("log")
 TIMEOUT = Setting("python_timeout", time_ms, 5000)
 
-SETTINGS = (ACCESS, PREREAD, LOG, TIMEOUT)
+_ADDED = (ACCESS, CLIENT_HELLO, CERTIFICATE, PREREAD, VERIFY, LOG)
 
-
-_ADDED = (ACCESS, PREREAD, LOG)
+SETTINGS = (*_ADDED, TIMEOUT)
 
 
 def add_to_outer(outer: Level, values: dict[str, object]) -> None:
@@ -114,7 +116,10 @@ def make_handlers(level: Level) -> plan.Handlers:
     """Make the handlers of a server."""
     return plan.Handlers(
         access=level.items(ACCESS) or (),
+        client_hello=level.items(CLIENT_HELLO) or (),
+        certificate=level.items(CERTIFICATE) or (),
         preread=level.items(PREREAD) or (),
+        verify=level.items(VERIFY) or (),
         log=level.items(LOG) or (),
         timeout_ms=level.get(TIMEOUT),
     )

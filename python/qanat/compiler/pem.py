@@ -4,6 +4,7 @@ configuration without certificates should have to wait."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,8 +13,14 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_der_private_key,
     load_pem_private_key,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,21 @@ class Key:
 
 def read_chain(pem: bytes) -> Chain:
     """Read all certificates of a text. Raise `ValueError`."""
-    chain = _certificates(pem)
+    return _chain_of(_certificates(pem))
+
+
+def read_any_chain(data: bytes) -> Chain:
+    """Read all certificates of a PEM text, or one as DER. Raise `ValueError`."""
+    if b"-----BEGIN " in data:
+        return read_chain(data)
+    try:
+        leaf = x509.load_der_x509_certificate(data)
+    except ValueError as error:
+        raise ValueError("this is no certificate, neither as PEM nor as DER") from error
+    return _chain_of([leaf])
+
+
+def _chain_of(chain: list[x509.Certificate]) -> Chain:
     try:
         publics = [
             one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -60,14 +81,34 @@ def read_key(pem: bytes) -> Key:
     """Read a private key. Raise `ValueError`."""
     if b"PRIVATE KEY-----" not in pem:
         raise ValueError("no start line: there is no private key in PEM form")
+    return _key_of(load_pem_private_key, pem, None)
+
+
+def read_any_key(data: bytes, password: bytes | None) -> Key:
+    """Read a private key, as PEM or DER, encrypted or not. Raise `ValueError`."""
+    is_pem = b"-----BEGIN " in data
+    return _key_of(load_pem_private_key if is_pem else load_der_private_key, data, password)
+
+
+def _key_of(
+    load: Callable[[bytes, bytes | None], PrivateKeyTypes], data: bytes, password: bytes | None
+) -> Key:
     try:
-        key = load_pem_private_key(pem, password=None)
+        key = load(data, password)
     except TypeError as error:
-        raise ValueError("the key is encrypted, which this version cannot read") from error
+        message = "the key is encrypted, which this version cannot read"
+        if password is not None:
+            message = "the key is not encrypted, so no password opens it"
+        raise ValueError(message) from error
     except UnsupportedAlgorithm as error:
         raise ValueError("the key is of a kind that this version cannot read") from error
     except ValueError as error:
-        raise ValueError("the key is damaged") from error
+        message = (
+            "the key is damaged"
+            if password is None
+            else "the password is wrong, or the key is damaged"
+        )
+        raise ValueError(message) from error
     return Key(
         key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
         key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),

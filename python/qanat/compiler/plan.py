@@ -95,7 +95,10 @@ class Handlers(Record, frozen=True, kw_only=True):
     """Handlers in Python, by the names that `qanat.handlers` resolves."""
 
     access: tuple[str, ...] = ()
+    client_hello: tuple[str, ...] = ()
+    certificate: tuple[str, ...] = ()
     preread: tuple[str, ...] = ()
+    verify: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     timeout_ms: int = 5000
 

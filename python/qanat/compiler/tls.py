@@ -12,6 +12,7 @@ from qanat.compiler.certificate import CertificateError, load_pair, source_of
 from qanat.compiler.ciphers import SPOKEN_PROTOCOLS, TLS13_SUITES, parse_ciphers, parse_protocols
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.files import named_file, pem_source
+from qanat.compiler.handlers import CERTIFICATE as CERTIFICATE_HANDLERS
 from qanat.compiler.inherit import Level, ListSetting, Setting, flag, time_ms, time_s
 from qanat.compiler.units import LARGEST_U32, parse_number, parse_size
 
@@ -153,12 +154,13 @@ SETTINGS = (
 
 
 def server_tls(compilation: Compilation, level: Level) -> plan.ServerTls | None:
-    """Make the TLS part of a server; None if it has neither a certificate nor a rejection."""
+    """Make the TLS part of a server; None if it has neither a certificate, nor a handler to choose
+    one, nor a rejection."""
     certificates = load_certificates(
         compilation, level.items(CERTIFICATE) or (), level.items(CERTIFICATE_KEY) or ()
     )
     reject = level.get(REJECT_HANDSHAKE)
-    if not certificates and not reject:
+    if not certificates and not reject and not level.items(CERTIFICATE_HANDLERS):
         return None
     protocols = level.get(PROTOCOLS)
     return plan.ServerTls(
@@ -174,6 +176,11 @@ def server_tls(compilation: Compilation, level: Level) -> plan.ServerTls | None:
         session_timeout_s=level.get(SESSION_TIMEOUT),
         handshake_timeout_ms=level.get(HANDSHAKE_TIMEOUT),
     )
+
+
+def has_certificate(level: Level) -> bool:
+    """Tell whether a certificate is configured, or is left to handlers."""
+    return bool(level.items(CERTIFICATE) or level.items(CERTIFICATE_HANDLERS))
 
 
 def load_certificates(

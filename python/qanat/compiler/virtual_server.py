@@ -19,6 +19,7 @@ from qanat.compiler.compilation import (
     host_name,
     resolve_host,
 )
+from qanat.compiler.handlers import CERTIFICATE as CERTIFICATE_HANDLERS
 from qanat.compiler.inherit import Level
 from qanat.compiler.listen import Listen, make_listener, read_listen
 from qanat.compiler.log import check_formats
@@ -215,7 +216,7 @@ def _read_body(compilation: Compilation, body: str, scope: Scope) -> ServerBlock
 
 def _check_tls(block: ServerBlock, is_tls: bool) -> None:
     # Even where the listener's default rejects handshakes, and with `ssl_reject_handshake` here.
-    if not is_tls:
+    if not is_tls or block.level.items(CERTIFICATE_HANDLERS):
         return
     if not block.level.items(CERTIFICATE_KEY):
         raise ConfigError([Problem("no ssl_certificate_key!")])

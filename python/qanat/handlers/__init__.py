@@ -16,6 +16,7 @@ from qanat._native import (
     SmoothWeighted,
 )
 from qanat.handlers.background import BackgroundFullError, background
+from qanat.handlers.certificate import Certificate
 from qanat.handlers.errors import (
     BufferLimitError,
     ClientClosedError,
@@ -26,11 +27,14 @@ from qanat.handlers.hooks import every, on_shutdown, on_startup
 from qanat.handlers.sessions import (
     AccessSession,
     BalanceSession,
+    CertificateSession,
+    ClientHelloSession,
     DatagramSession,
     Failure,
     LogRecord,
     PrereadSession,
     Variables,
+    VerifySession,
 )
 
 __all__ = [
@@ -39,7 +43,10 @@ __all__ = [
     "BalanceSession",
     "Balancer",
     "BufferLimitError",
+    "Certificate",
+    "CertificateSession",
     "ClientClosedError",
+    "ClientHelloSession",
     "ClientTimeoutError",
     "ConsistentHash",
     "DatagramSession",
@@ -55,6 +62,7 @@ __all__ = [
     "RoundRobin",
     "SmoothWeighted",
     "Variables",
+    "VerifySession",
     "background",
     "every",
     "on_shutdown",

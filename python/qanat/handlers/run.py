@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
-from qanat._native import Peer
+from qanat.handlers.answers import answer
 from qanat.handlers.errors import (
     BufferLimitError,
     ClientClosedError,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from qanat.handlers.sessions import Phase
 
 _BATCH = 256
+_LEADING = frozenset({"preread", "ssl_client_hello"})
+"""Phases that another one may follow in the same call."""
 _GRACE_S = 1.0  # for a handler to end once it was told to
 _CLIENT_STATUS: dict[type[BaseException], int] = {
     ClientClosedError: 200,
@@ -135,15 +137,17 @@ class Calls:
             result: Any = None
             for index, handler in enumerate(chain.handlers):
                 try:
-                    result = context.run(handler, session)
-                    if type(result) is CoroutineType:
-                        done, result = context.run(_first_step, result)
+                    given = context.run(handler, session)
+                    if type(given) is CoroutineType:
+                        done, given = context.run(_first_step, given)
                         if not done:
-                            return _Running(self, handle, (chain, index), session, context, result)
+                            at = (chain, index, result)
+                            return _Running(self, handle, at, session, context, given)
                 except BaseException as error:
                     answer_error(handle, chain, index, error)
                     return None
-            if chain.phase != "preread" or not handle.move_on():
+                result = result if given is None else given
+            if chain.phase not in _LEADING or not handle.move_on():
                 answer(handle, chain, result)
                 return None
 
@@ -186,14 +190,14 @@ class _Running:
         self,
         calls: Calls,
         handle: Session,
-        at: tuple[Chain, int],
+        at: tuple[Chain, int, object],
         session: Phase,
         context: Context,
         suspended: tuple[CoroutineType[Any, Any, Any], object],
     ) -> None:
         self._calls = calls
         self._handle = handle
-        self._chain, self._index = at
+        self._chain, self._index, self._result = at
         self._session = session
         self._context = context
         self._coro, self._awaited = suspended
@@ -241,40 +245,24 @@ class _Running:
 
     async def _finish(self) -> _Running | None:
         try:
-            result = await self._follow(self._awaited)
+            given = await self._follow(self._awaited)
+            result = self._result if given is None else given
             while self._index + 1 < len(self._chain.handlers):
                 self._index += 1
-                result = self._context.run(self._chain.handlers[self._index], self._session)
-                if type(result) is CoroutineType:
-                    done, result = self._context.run(_first_step, result)
+                given = self._context.run(self._chain.handlers[self._index], self._session)
+                if type(given) is CoroutineType:
+                    done, given = self._context.run(_first_step, given)
                     if not done:
-                        self._coro, awaited = result
-                        result = await self._follow(awaited)
+                        self._coro, awaited = given
+                        given = await self._follow(awaited)
+                result = result if given is None else given
         except BaseException as error:
             answer_error(self._handle, self._chain, self._index, error)
             return None
-        if self._chain.phase == "preread" and self._handle.move_on():
+        if self._chain.phase in _LEADING and self._handle.move_on():
             return self._calls.begin(self._handle)
         answer(self._handle, self._chain, result)
         return None
-
-
-def answer(handle: Session, chain: Chain, result: object) -> None:
-    """Answer a call whose handlers have all ended."""
-    if chain.phase != "balance" or result is None:
-        handle.go_on()
-        return
-    if isinstance(result, str):
-        try:
-            result = Peer(result)
-        except ValueError as error:
-            answer_error(handle, chain, 0, error)
-            return
-    if isinstance(result, Peer):
-        handle.choose(result)
-    else:
-        kind = type(result).__name__
-        handle.fail(f"balance handler {chain.names[0]} returned {kind} instead of a peer")
 
 
 def answer_error(handle: Session, chain: Chain, index: int, error: BaseException) -> None:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::connect::{HANDSHAKING, attempt, conclude, is_in_time, no_live_upstreams};
+use crate::connect::{HANDSHAKING, attempt, conclude, is_in_time, no_live_upstreams, verified};
 use crate::error::{SessionError, Source, Status};
 use crate::phase::call::{Failure, FailureKind, Tried};
 use crate::phase::{self, Chain};
@@ -40,7 +40,10 @@ pub(super) async fn any(
         let allowed = allowed.unwrap_or_else(|| Duration::from_millis(proxy.spec.connect_timeout_ms));
         drop(choice);
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
-        let outcome = timeout(allowed, attempt(session, proxy, &picked)).await;
+        let mut outcome = timeout(allowed, attempt(session, proxy, &picked)).await;
+        if verified::is_due(session) {
+            outcome = Box::pin(verified::judge(session, outcome)).await;
+        }
         match conclude(session, &mut picked, outcome) {
             Ok(stream) => return Ok((stream, picked)),
             Err(error) if error.source != Source::Peer => return Err(error),

@@ -12,11 +12,13 @@ use crate::address::Address;
 use crate::balance::load::{Held, Load};
 use crate::error::SessionError;
 use crate::phase::datagrams::{Datagrams, Received, Sending};
+use crate::phase::handshake::{Hello, Shown};
 use crate::phase::input::{Input, Wish};
 use crate::phase::mailbox::Mailbox;
 use crate::phase::{Chain, Phase};
 use crate::plan::Content;
 use crate::session::Session;
+use crate::tls::CertifiedKey;
 
 /// Bytes to the client that a handler may leave to the worker before it has to wait.
 pub const OUTPUT_LIMIT: usize = 64 * 1024;
@@ -103,6 +105,10 @@ pub struct Exchange {
     pub drains: bool,
     /// More attempts that the balance handler asks for.
     pub more_tries: u32,
+    /// The handshake, in the phases of TLS with the client.
+    pub hello: Option<Box<Hello>>,
+    /// The peer's certificates, in the phase that verifies them.
+    pub shown: Option<Box<Shown>>,
     /// Why the handler is to end.
     pub ending: Option<Ending>,
     verdict: Option<Verdict>,
@@ -127,6 +133,10 @@ pub enum Verdict {
     Reject(u16, Vec<u8>),
     /// A peer.
     Peer(Arc<Choice>),
+    /// The certificate to show to the client.
+    Certificate(Arc<CertifiedKey>),
+    /// The peer is who it should be, whatever else speaks against it.
+    Accept,
     /// The client is at fault: it ended, was silent, or sent too much.
     Client(u16, String),
     /// The handler failed: the line of the error log.
@@ -218,6 +228,8 @@ impl Call {
                 datagrams: None,
                 drains: false,
                 more_tries: 0,
+                hello: None,
+                shown: None,
                 ending: None,
                 verdict: None,
                 waker: None,

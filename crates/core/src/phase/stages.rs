@@ -1,5 +1,6 @@
 //! The stages of a session that handlers decide, as `session::run` calls them, and what their verdicts mean.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,6 +17,7 @@ use crate::phase::call::{Balanced, Call, Choice, Tried, Verdict};
 use crate::phase::drive::Drive;
 use crate::phase::input::Input;
 use crate::plan::{Content, Target};
+use crate::preread::socket_try;
 use crate::relay::linger;
 use crate::session::Session;
 use crate::stream::{Socket, Stream};
@@ -141,7 +143,7 @@ pub(crate) fn log_unattended(session: &mut Session) {
 /// What a verdict means where a rejection has been dealt with.
 pub(super) fn judge(verdict: Verdict) -> Result<Option<Arc<Choice>>, SessionError> {
     match verdict {
-        Verdict::Continue | Verdict::Reject(..) => Ok(None),
+        Verdict::Continue | Verdict::Reject(..) | Verdict::Certificate(_) | Verdict::Accept => Ok(None),
         Verdict::Peer(choice) => Ok(Some(choice)),
         Verdict::Client(status, text) => {
             Err(SessionError::new(Status::BadRequest, Source::Client, Level::Info, text).with_status(status))
@@ -172,15 +174,23 @@ async fn farewell(session: &mut Session, client: &mut (impl AsyncRead + AsyncWri
 
 /// Returns when the client has left; what it sent stays in the socket. Once it has sent something, only a broken
 /// connection can be told from more to come.
-async fn left(socket: &Socket, half_close: bool) {
+pub(super) async fn left(socket: &Socket, half_close: bool) {
     let ready = async |interest| match socket {
         Socket::Tcp(tcp) => tcp.ready(interest).await,
         Socket::Unix(unix) => unix.ready(interest).await,
     };
-    let is_broken = ready(Interest::READABLE).await.map_or(true, Ready::is_error);
     // The end of what it sends is the end of its interest, if it sent nothing.
-    let is_silent = peek(socket, &mut [0]).is_ok_and(|seen| seen == 0);
-    if !is_broken && (half_close || !is_silent) {
+    let is_silent = loop {
+        if ready(Interest::READABLE).await.map_or(true, Ready::is_error) {
+            return;
+        }
+        match socket_try(socket, || peek(socket, &mut [0])) {
+            Ok(seen) => break seen == 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_broken) => return,
+        }
+    };
+    if half_close || !is_silent {
         drop(ready(Interest::ERROR).await);
     }
 }

@@ -146,9 +146,12 @@ fn link_server_fields(
             .ok_or_else(|| LinkError::new("access", format!("invalid network \"{}\"", rule.network)))
     });
     let set = server.set.iter().map(|set| Ok((set.name.as_str().into(), template("set", &set.value)?)));
+    let handlers = Chains::link(&server.handlers);
     let tls = server.tls.as_ref().map(|tls| {
         let certificates = certificates(plan, &tls.certificates)?;
-        ServerTls::link(tls, &certificates, context.tls).map_err(|message| LinkError::new("tls", message))
+        let is_handled = handlers.as_ref().is_some_and(|handlers| handlers.decide_handshakes());
+        ServerTls::link(tls, &certificates, is_handled, context.tls)
+            .map_err(|message| LinkError::new("tls", message))
     });
     let access_log = server.access_log.iter().map(|log| {
         if !plan.formats.contains_key(log.format.as_str()) {
@@ -162,9 +165,9 @@ fn link_server_fields(
         error_log: logs.map_err(|message| LinkError::new("error_log", message))?,
         access: access.collect::<Result<_, _>>()?,
         set: set.collect::<Result<_, LinkError>>()?,
-        handlers: Chains::link(&server.handlers),
+        handlers,
         tls: tls.transpose()?,
-        content: link_content(plan, &server.content, context)?,
+        content: link_content(plan, server, context)?,
         access_log: access_log.collect::<Result<_, _>>()?,
         sessions: sessions.unwrap_or_else(|| Arc::new(AtomicU64::new(0))),
     })
@@ -182,11 +185,14 @@ fn certificates(plan: &Plan, ids: &[String]) -> Result<Certificates, LinkError> 
     ids.iter().map(find).collect()
 }
 
-fn link_content(plan: &Plan, answer: &spec::Content, context: &Context<'_>) -> Result<Content, LinkError> {
-    match answer {
+fn link_content(plan: &Plan, server: &spec::Server, context: &Context<'_>) -> Result<Content, LinkError> {
+    match &server.content {
         spec::Content::None {} => Ok(Content::None),
         spec::Content::Return { text } => Ok(Content::Return(template("return", text)?)),
-        spec::Content::Proxy { proxy } => link_proxy(plan, proxy, context).map(Content::Proxy),
+        spec::Content::Proxy { proxy } => {
+            let is_judged = !server.handlers.verify.is_empty();
+            link_proxy(plan, proxy, is_judged, context).map(Content::Proxy)
+        }
         spec::Content::Handler { handler, timeout_ms } => {
             let chain = Chain::link(Phase::Content, std::slice::from_ref(handler));
             let chain = chain.ok_or_else(|| LinkError::new("content", "no handler"))?;
@@ -196,7 +202,12 @@ fn link_content(plan: &Plan, answer: &spec::Content, context: &Context<'_>) -> R
     }
 }
 
-fn link_proxy(plan: &Plan, proxy: &spec::Proxy, context: &Context<'_>) -> Result<Box<Proxy>, LinkError> {
+fn link_proxy(
+    plan: &Plan,
+    proxy: &spec::Proxy,
+    is_judged: bool,
+    context: &Context<'_>,
+) -> Result<Box<Proxy>, LinkError> {
     let target = match &proxy.target {
         spec::ProxyTarget::Upstream { name } if plan.upstreams.contains_key(name.as_str()) => {
             Target::Upstream(name.as_str().into())
@@ -210,7 +221,7 @@ fn link_proxy(plan: &Plan, proxy: &spec::Proxy, context: &Context<'_>) -> Result
         |field, value: &Option<spec::Template>| value.as_ref().map(|v| template(field, v)).transpose();
     let tls = proxy.tls.as_ref().map(|tls| {
         let ids: Vec<String> = tls.certificate.iter().cloned().collect();
-        let linked = PeerTls::link(tls, &certificates(plan, &ids)?, context.tls)
+        let linked = PeerTls::link(tls, &certificates(plan, &ids)?, is_judged, context.tls)
             .map_err(|message| LinkError::new("proxy.tls", message))?;
         Ok((linked, optional("proxy.tls.name", &tls.name)?))
     });
@@ -244,11 +255,12 @@ fn put_listener(next: &mut Plan, listener: &spec::Listener) -> Result<(), ApplyE
         };
         Arc::make_mut(parent).children.insert(address.clone(), listener.id.as_str().into());
     }
-    let (names, children) = match next.listeners.get(listener.id.as_str()) {
-        Some(present) => (present.names.clone(), present.children.clone()),
+    let (names, children, has_tls_handlers) = match next.listeners.get(listener.id.as_str()) {
+        Some(present) => (present.names.clone(), present.children.clone(), present.has_tls_handlers),
         None => Default::default(),
     };
-    let linked = Listener { spec: Arc::new(listener.clone()), address, default_server, names, children };
+    let spec = Arc::new(listener.clone());
+    let linked = Listener { spec, address, default_server, names, has_tls_handlers, children };
     next.listeners.insert(listener.id.as_str().into(), Arc::new(linked));
     Ok(())
 }
@@ -262,6 +274,7 @@ fn join_listeners(next: &mut Plan, server: &Arc<Server>) -> Result<(), ApplyErro
             return Err(fail("listeners", format!("no listener \"{id}\"")));
         };
         let listener = Arc::make_mut(listener);
+        listener.has_tls_handlers |= server.decides_handshakes();
         for name in &server.spec.names {
             let inserted = listener.names.insert(name, server);
             inserted

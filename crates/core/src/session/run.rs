@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::error::{SessionError, Source, Status};
+use crate::error::SessionError;
 use crate::plan::Content;
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::stream::{Socket, Stream};
-use crate::{access, connect, content, mesh, phase, preface, preread, relay, tls};
+use crate::{access, connect, content, handshake, mesh, phase, preface, preread, relay};
 
 /// Runs a session to its end. Its record is written whatever happens, also when this future is dropped.
 pub async fn run(mut open: Open, socket: Socket) {
@@ -33,7 +33,7 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
         Box::pin(phase::access(session, &mut socket)).await?;
     }
     let mut client = if session.listener.spec.tls {
-        Box::pin(handshake(session, socket)).await?
+        Box::pin(handshake::run(session, socket)).await?
     } else {
         Stream::Plain(socket)
     };
@@ -68,24 +68,6 @@ pub fn set_variables(session: &mut Session) {
         template.render(session, &mut value);
         session.values.set(name, value);
     }
-}
-
-/// TLS with the client. The name in its hello overrides the choice of the server, if the listener knows it.
-async fn handshake(session: &mut Session, socket: Socket) -> Result<Stream, SessionError> {
-    session.action = "SSL handshaking";
-    let Some(settings) = &session.server.spec.tls else {
-        return Err(SessionError::silent(Status::Internal, Source::Gateway));
-    };
-    let timeout = std::time::Duration::from_millis(settings.handshake_timeout_ms);
-    let accepted = tls::accept(socket, timeout, |hello| {
-        if let Some(name) = hello.server_name() {
-            session.switch_server(name);
-        }
-        session.server.tls.clone()
-    });
-    let (stream, info) = accepted.await?;
-    session.facts_mut().tls = Some(info);
-    Ok(Stream::Client(Box::new(stream)))
 }
 
 #[cfg(test)]

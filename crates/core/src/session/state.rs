@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::clock::{self, Instant};
 use crate::log::error::ErrorLogs;
 use crate::phase::call::{Balanced, Choice};
+use crate::phase::handshake::Shown;
 use crate::plan::{Listener, Plan, Server};
 use crate::session::vars::Values;
 use crate::tls::TlsInfo;
@@ -63,6 +64,8 @@ pub struct Facts {
     pub proxy_header: Option<ProxyHeader>,
     /// What a handler wants of the peer of the present attempt.
     pub choice: Option<Arc<Choice>>,
+    /// What the peer of the present attempt has shown, until handlers have judged it.
+    pub shown: Option<Box<Shown>>,
     /// The peer that a handler chose already.
     pub balanced: Option<Box<Balanced>>,
     /// What handlers keep from one phase to the next.

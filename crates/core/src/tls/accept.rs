@@ -5,18 +5,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qanat_plan::Level;
+use rustls::ServerConfig;
 use rustls::server::{Acceptor, ClientHello};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::error::Elapsed;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server};
 
+use super::record::Recorder;
 use super::{ServerTls, TlsInfo};
 use crate::error::{SessionError, Source, Status};
 
-/// Alerts (RFC 8446 §6) that are sent before there is a configuration to send them by.
-#[derive(Clone, Copy)]
-enum Refusal {
-    HandshakeFailure = 40,
-    UnrecognizedName = 112,
+/// Alerts that are sent before there is a configuration to send them by: the number in RFC 8446 §6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alert(pub u8);
+
+impl Alert {
+    /// There is no way to agree.
+    pub const HANDSHAKE_FAILURE: Self = Self(40);
+    /// We do not want this client.
+    pub const ACCESS_DENIED: Self = Self(49);
+    /// No version is left that both speak.
+    pub const PROTOCOL_VERSION: Self = Self(70);
+    /// Our fault.
+    pub const INTERNAL_ERROR: Self = Self(80);
+    /// There is nobody of this name.
+    pub const UNRECOGNIZED_NAME: Self = Self(112);
+}
+
+/// A handshake that has begun: the hello is there, and nothing was answered.
+pub struct Opening<S> {
+    start: StartHandshake<S>,
+    /// All bytes so far, if they were to be kept: those of the hello come first.
+    pub records: Option<Vec<u8>>,
+    /// What the hello tells.
+    pub info: TlsInfo,
 }
 
 /// Accepts TLS on `stream` within `timeout`. `choose` learns the client's hello and names the settings to go on with;
@@ -34,10 +56,7 @@ pub async fn accept<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match tokio::time::timeout(timeout, shake_hands(stream, choose)).await {
-        Ok(result) => result,
-        Err(_) => Err(failure("client timed out").because(io::Error::from_raw_os_error(libc::ETIMEDOUT))),
-    }
+    in_time(tokio::time::timeout(timeout, shake_hands(stream, choose)).await)
 }
 
 async fn shake_hands<S>(
@@ -47,47 +66,94 @@ async fn shake_hands<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
-    let start = match (&mut acceptor).await {
-        Ok(start) => start,
-        Err(error) => return Err(fail(error, acceptor.take_io()).await),
-    };
-    let hello = start.client_hello();
-    let chosen = choose(&hello);
-    let Some(tls) = chosen else {
-        return Err(refuse(start, Refusal::HandshakeFailure).await);
+    let opening = Opening::read(stream, false).await?;
+    let Some(tls) = choose(&opening.start.client_hello()) else {
+        return Err(Box::pin(opening.refuse(no_certificate, Alert::HANDSHAKE_FAILURE)).await);
     };
     let Some(config) = &tls.config else {
-        return Err(refuse(start, Refusal::UnrecognizedName).await);
+        return Err(Box::pin(opening.refuse(rejected, Alert::UNRECOGNIZED_NAME)).await);
     };
-    let mut info = TlsInfo::of_hello(&hello);
-    match start.into_stream(Arc::clone(config)).into_fallible().await {
-        Ok(stream) => {
-            info.complete(stream.get_ref().1);
-            Ok((stream, info))
+    opening.finish(Arc::clone(config)).await
+}
+
+/// What a part of the handshake came to, if it came in time. The time limit is not part of a function around that part:
+/// it would make the future larger.
+///
+/// # Errors
+/// Its own, and that the client was too slow.
+pub fn in_time<T>(outcome: Result<Result<T, SessionError>, Elapsed>) -> Result<T, SessionError> {
+    let late = || failure("client timed out").because(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+    outcome.unwrap_or_else(|_elapsed| Err(late()))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Opening<S> {
+    /// Waits for the hello; keeps its bytes if `records`.
+    ///
+    /// # Errors
+    /// As [`accept`].
+    pub async fn read(stream: S, records: bool) -> Result<Self, SessionError> {
+        let recorder = Recorder { io: stream, seen: records.then(Vec::new) };
+        let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), recorder);
+        match (&mut acceptor).await {
+            Ok(start) => {
+                let StartHandshake { accepted, io: Recorder { io, seen }, .. } = start;
+                let info = TlsInfo::of_hello(&accepted.client_hello());
+                Ok(Self { start: StartHandshake::from_parts(accepted, io), records: seen, info })
+            }
+            Err(error) => Err(fail(error, acceptor.take_io().map(|recorder| recorder.io)).await),
         }
-        Err((error, stream)) => Err(fail(error, Some(stream)).await),
+    }
+
+    /// The stream underneath, on which the client waits.
+    pub fn stream(&self) -> &S {
+        &self.start.io
+    }
+
+    /// Goes on with `config`.
+    ///
+    /// # Errors
+    /// As [`accept`].
+    pub async fn finish(
+        self,
+        config: Arc<ServerConfig>,
+    ) -> Result<(server::TlsStream<S>, TlsInfo), SessionError> {
+        let mut info = self.info;
+        match self.start.into_stream(config).into_fallible().await {
+            Ok(stream) => {
+                info.complete(stream.get_ref().1);
+                Ok((stream, info))
+            }
+            Err((error, stream)) => Err(fail(error, Some(stream)).await),
+        }
+    }
+
+    /// Ends the handshake with an alert, for a reason that depends on the hello.
+    pub async fn refuse(self, reason: impl FnOnce(&TlsInfo) -> SessionError, alert: Alert) -> SessionError {
+        let error = reason(&self.info);
+        self.alert(alert).await;
+        error
+    }
+
+    /// Sends a fatal alert in a plaintext record and closes. The connection is given up either way, so a failure has
+    /// nobody to matter to.
+    pub async fn alert(self, alert: Alert) {
+        const FATAL: u8 = 2;
+        let mut stream = self.start.io;
+        drop(stream.write_all(&[21, 3, 3, 0, 2, FATAL, alert.0]).await);
+        close(stream).await;
     }
 }
 
-/// Sends a fatal alert in a plaintext record and closes.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
-    start: StartHandshake<S>,
-    refusal: Refusal,
-) -> SessionError {
-    const FATAL: u8 = 2;
-    let name = start.client_hello().server_name().unwrap_or_default().to_owned();
-    let mut stream = start.io;
-    let sent = stream.write_all(&[21, 3, 3, 0, 2, FATAL, refusal as u8]).await;
-    let error = match refusal {
-        Refusal::HandshakeFailure => failure(format!("TLS handshake refused: no certificate for \"{name}\"")),
-        Refusal::UnrecognizedName => failure(format!("TLS handshake rejected: server name \"{name}\"")),
-    };
-    close(stream).await;
-    match sent {
-        Ok(()) => error,
-        Err(cause) => error.because(cause),
-    }
+/// `ssl_reject_handshake`.
+pub fn rejected(info: &TlsInfo) -> SessionError {
+    let name = info.server_name.as_deref().unwrap_or_default();
+    failure(format!("TLS handshake rejected: server name \"{name}\""))
+}
+
+/// The server that the client asks for has no TLS settings.
+pub fn no_certificate(info: &TlsInfo) -> SessionError {
+    let name = info.server_name.as_deref().unwrap_or_default();
+    failure(format!("TLS handshake refused: no certificate for \"{name}\""))
 }
 
 /// rustls has sent the alert; what remains is to close, and to say what happened.
@@ -98,8 +164,7 @@ async fn fail<S: AsyncWrite + Unpin>(error: io::Error, stream: Option<S>) -> Ses
     describe(error)
 }
 
-/// Shuts down the sending side, so that the alert arrives before the end. The connection is given up either way,
-/// so a failure has nobody to matter to.
+/// Shuts down the sending side, so that the alert arrives before the end.
 async fn close<S: AsyncWrite + Unpin>(mut stream: S) {
     drop(stream.shutdown().await);
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use qanat_plan as spec;
+use rustls::crypto::KeyProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign;
 
-use super::TlsContext;
+use super::{TlsContext, suites};
 
 /// A certificate with its key, ready to sign.
 #[derive(Debug)]
@@ -24,18 +25,27 @@ impl CertifiedKey {
     /// # Errors
     /// What is wrong with the chain or the key.
     pub fn link(certificate: &spec::Certificate, context: &TlsContext) -> Result<Self, String> {
-        let der = PrivateKeyDer::try_from(certificate.key.clone())
+        Self::read(certificate.chain.clone(), &certificate.key, context.provider.key_provider)
+    }
+
+    /// Reads a certificate that no plan holds: DER, the leaf first, and PKCS#8.
+    ///
+    /// # Errors
+    /// As [`Self::link`].
+    pub fn of_der(chain: Vec<Vec<u8>>, key: &[u8]) -> Result<Self, String> {
+        Self::read(chain, key, suites::key_provider())
+    }
+
+    fn read(chain: Vec<Vec<u8>>, key: &[u8], provider: &dyn KeyProvider) -> Result<Self, String> {
+        let der = PrivateKeyDer::try_from(key.to_vec())
             .map_err(|reason| format!("cannot use the private key: {reason}"))?;
-        let key = context
-            .provider
-            .key_provider
-            .load_private_key(der)
-            .map_err(|error| format!("cannot use the private key: {error}"))?;
-        let leaf = certificate.chain.first().ok_or("no certificate")?;
+        let key =
+            provider.load_private_key(der).map_err(|error| format!("cannot use the private key: {error}"))?;
+        let leaf = chain.first().ok_or("no certificate")?;
         if !holds_public_key(leaf, key.as_ref()) {
             return Err("the private key does not match the certificate".to_owned());
         }
-        let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let chain = chain.into_iter().map(CertificateDer::from).collect();
         Ok(Self { key: Arc::new(sign::CertifiedKey::new(chain, key)) })
     }
 }

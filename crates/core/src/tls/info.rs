@@ -3,7 +3,8 @@
 use rustls::server::{ClientHello, ServerConnection};
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use names::{cipher_name, curve_name};
+pub use names::cipher_name;
+use names::curve_name;
 
 mod names;
 

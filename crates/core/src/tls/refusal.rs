@@ -15,6 +15,9 @@ pub(super) enum Refusal {
     UnknownIssuer,
     #[error("22:certificate chain too long")]
     ChainTooLong,
+    /// In no words of OpenSSL: it would find fault with the chain.
+    #[error("no \"proxy_ssl_trusted_certificate\" to verify with")]
+    NothingTrusted,
 }
 
 impl From<Refusal> for Error {

@@ -4,103 +4,100 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qanat_plan as spec;
-use rustls::server::NoServerSessionStorage;
-use rustls::{ServerConfig, server};
+use qanat_wire::ProtocolVersion;
+use rustls::ServerConfig;
 
-use super::certificate::CertificateChoice;
-use super::resumption::{BoundSessions, BoundTickets, Bounds, OWN_KEYS_LIFETIME_S};
-use super::tickets::{self, KeyedTickets};
-use super::{Certificates, TlsContext, suites};
+use super::recipe::Recipe;
+use super::{Certificates, CertifiedKey, TlsContext};
 
 /// TLS settings of a virtual server, ready to accept.
 #[derive(Debug)]
 pub struct ServerTls {
-    /// None if handshakes are refused.
+    /// None if there is no certificate, or handshakes are refused.
     pub(super) config: Option<Arc<ServerConfig>>,
     /// `ssl_handshake_timeout`.
     pub handshake_timeout: Duration,
+    /// `ssl_reject_handshake`.
+    pub rejects: bool,
     certificates: Certificates,
+    /// How to make other configurations, where handlers may ask for them.
+    recipe: Option<Recipe>,
+}
+
+/// What handlers have decided about a handshake.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// The lowest version that is left.
+    pub minimum: Option<ProtocolVersion>,
+    /// The highest version that is left.
+    pub maximum: Option<ProtocolVersion>,
+    /// The certificate instead of those of the configuration.
+    pub certificate: Option<Arc<CertifiedKey>>,
+}
+
+/// Why there is no way to serve a decision.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unserved {
+    /// Neither the configuration nor a handler has a certificate.
+    #[error("no \"ssl_certificate\" is configured and no handler has chosen one")]
+    NoCertificate,
+    /// The versions left by a handler are none of `ssl_protocols`, or have no ciphers there.
+    #[error("a handler has left no version of TLS")]
+    NoVersion,
 }
 
 impl ServerTls {
-    /// Links the settings; equal ones may share their result.
+    /// Links the settings; equal ones may share their result. If `is_handled`, handlers decide about handshakes, and a
+    /// certificate may be left to them.
     ///
     /// # Errors
     /// What is wrong with them.
     pub fn link(
         tls: &spec::ServerTls,
         certificates: &Certificates,
+        is_handled: bool,
         context: &TlsContext,
     ) -> Result<Arc<Self>, String> {
-        let key = rmp_serde::to_vec(tls).map_err(|error| error.to_string())?;
+        let key = rmp_serde::to_vec(&(tls, is_handled)).map_err(|error| error.to_string())?;
         // The ids say what the certificates hold; comparing the objects too costs nothing and cannot be fooled.
         let fits = |present: &Self| {
             present.certificates.len() == certificates.len()
                 && present.certificates.iter().zip(certificates).all(|(one, other)| Arc::ptr_eq(one, other))
         };
         context.servers.get_or_link(&key, fits, || {
-            let refuses = tls.reject_handshake;
+            let recipe = Recipe::new(tls, context)?;
+            let has_none = tls.reject_handshake || (is_handled && certificates.is_empty());
+            let config = (!has_none).then(|| recipe.make(&tls.protocols, certificates)).transpose()?;
             Ok(Self {
-                config: if refuses { None } else { Some(Arc::new(configure(tls, certificates, context)?)) },
+                config: config.map(Arc::new),
                 handshake_timeout: Duration::from_millis(tls.handshake_timeout_ms),
+                rejects: tls.reject_handshake,
                 certificates: certificates.clone(),
+                recipe: is_handled.then_some(recipe),
             })
         })
     }
-}
 
-fn configure(
-    tls: &spec::ServerTls,
-    certificates: &Certificates,
-    context: &TlsContext,
-) -> Result<ServerConfig, String> {
-    if certificates.is_empty() {
-        return Err("no certificate".to_owned());
-    }
-    let provider = suites::restrict(&context.provider, &tls.protocols, &tls.ciphers);
-    let choice = CertificateChoice { certificates: certificates.clone() };
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&suites::versions(&tls.protocols))
-        .map_err(|error| format!("no cipher suite is left for the protocols: {error}"))?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(choice));
-    config.ignore_client_order = tls.prefer_server_ciphers;
-    config.alpn_protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    resume(&mut config, tls, certificates, context)?;
-    Ok(config)
-}
-
-/// With tickets the client keeps the session. Without them it is kept here, if there is a cache.
-fn resume(
-    config: &mut ServerConfig,
-    tls: &spec::ServerTls,
-    certificates: &Certificates,
-    context: &TlsContext,
-) -> Result<(), String> {
-    let bounds = Bounds { identity: identity(certificates), timeout_s: tls.session_timeout_s };
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    if tls.session_cache > 0 {
-        let shared = context.session_cache(tls.session_cache);
-        config.session_storage = Arc::new(BoundSessions { bounds: bounds.clone(), shared });
-    }
-    if tls.session_tickets {
-        let (shared, longest_s): (Arc<dyn server::ProducesTickets>, _) = if tls.session_ticket_keys.is_empty()
-        {
-            (Arc::clone(&context.tickets), OWN_KEYS_LIFETIME_S)
-        } else {
-            (Arc::new(KeyedTickets::new(&tls.session_ticket_keys)?), tickets::LIFETIME_S)
+    /// The configuration for what handlers have decided.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn config_for(&self, decision: Decision) -> Result<Arc<ServerConfig>, Unserved> {
+        let is_limited = decision.minimum.is_some() || decision.maximum.is_some();
+        let Some(recipe) = self.recipe.as_ref().filter(|_| is_limited || decision.certificate.is_some())
+        else {
+            return self.config.clone().ok_or(Unserved::NoCertificate);
         };
-        config.ticketer = Arc::new(BoundTickets { bounds, shared, longest_s });
+        let certificates = match decision.certificate {
+            Some(certificate) => vec![certificate],
+            None if self.certificates.is_empty() => return Err(Unserved::NoCertificate),
+            None => self.certificates.clone(),
+        };
+        let protocols = recipe.protocols(decision.minimum, decision.maximum);
+        if protocols.is_empty() {
+            return Err(Unserved::NoVersion);
+        }
+        // The settings and the certificate were fine each by itself; what is left to fail is what no cipher fits.
+        recipe.make(&protocols, &certificates).map(Arc::new).map_err(|_| Unserved::NoVersion)
     }
-    let resumable = tls.session_tickets || tls.session_cache > 0;
-    // One ticket is enough for the next connection; each costs time in every handshake.
-    config.send_tls13_tickets = usize::from(resumable);
-    Ok(())
-}
-
-/// Digest of the leaf certificates.
-fn identity(certificates: &Certificates) -> Arc<[u8]> {
-    let leaves = certificates.iter().filter_map(|certified| certified.key.cert.first());
-    let digests: Vec<u8> = leaves.flat_map(|leaf| suites::digest(leaf)).collect();
-    suites::digest(&digests).into()
 }

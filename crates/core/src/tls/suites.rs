@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::{NamedGroup, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 /// The default cryptography, the post-quantum hybrid key exchange preferred.
@@ -10,6 +10,11 @@ pub(super) fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519MLKEM768);
     provider
+}
+
+/// What reads private keys.
+pub(super) fn key_provider() -> &'static dyn KeyProvider {
+    aws_lc_rs::default_provider().key_provider
 }
 
 /// SHA-256.

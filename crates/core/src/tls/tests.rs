@@ -77,11 +77,11 @@ fn link_server(
     settings.certificates = certificates.iter().map(|certificate| certificate.id.clone()).collect();
     let linked =
         certificates.iter().map(|spec| Arc::new(CertifiedKey::link(spec, context).unwrap())).collect();
-    ServerTls::link(&settings, &linked, context).unwrap()
+    ServerTls::link(&settings, &linked, false, context).unwrap()
 }
 
 fn link_peer(context: &TlsContext, settings: &spec::ProxyTls) -> Arc<PeerTls> {
-    PeerTls::link(settings, &Vec::new(), context).unwrap()
+    PeerTls::link(settings, &Vec::new(), false, context).unwrap()
 }
 
 type ClientResult = Result<client::TlsStream<DuplexStream>, SessionError>;

@@ -64,8 +64,23 @@ ROWS = (
     ),
     *_rows("init", STREAM, "Run once whenever handlers are loaded", repeats=True),
     *_rows("access", STREAM_SERVER, "Decide who is admitted", repeats=True),
+    *_rows(
+        "ssl_client_hello",
+        STREAM_SERVER,
+        "Look at what a TLS client offers, before anything is agreed on",
+        repeats=True,
+    ),
+    *_rows(
+        "ssl_certificate", STREAM_SERVER, "Choose the certificate for a TLS client", repeats=True
+    ),
     *_rows("preread", STREAM_SERVER, "Look at or take the client's first bytes", repeats=True),
     *_rows("balance", UPSTREAM, "Choose a peer", repeats=False),
     *_rows("content", SERVER, "Answer the client", repeats=False),
+    *_rows(
+        "proxy_ssl_verify",
+        STREAM_SERVER,
+        "Judge the certificates of a peer that was reached over TLS",
+        repeats=True,
+    ),
     *_rows("log", STREAM_SERVER, "See how a session ended", repeats=True),
 )

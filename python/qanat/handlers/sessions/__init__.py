@@ -8,24 +8,32 @@ from qanat.handlers.sessions.base import Phase, Variables, note_names
 from qanat.handlers.sessions.datagram import DatagramSession
 from qanat.handlers.sessions.log import LogRecord
 from qanat.handlers.sessions.preread import PrereadSession
+from qanat.handlers.sessions.tls import CertificateSession, ClientHelloSession
+from qanat.handlers.sessions.verify import VerifySession
 
 __all__ = [
     "CLASSES",
     "AccessSession",
     "BalanceSession",
+    "CertificateSession",
+    "ClientHelloSession",
     "DatagramSession",
     "Failure",
     "LogRecord",
     "Phase",
     "PrereadSession",
     "Variables",
+    "VerifySession",
 ]
 
 CLASSES: dict[str, type[Phase]] = {
     "access": AccessSession,
+    "ssl_client_hello": ClientHelloSession,
+    "ssl_certificate": CertificateSession,
     "preread": PrereadSession,
     "balance": BalanceSession,
     "content": DatagramSession,
+    "proxy_ssl_verify": VerifySession,
     "log": LogRecord,
 }
 

@@ -1,7 +1,7 @@
 //! OpenSSL's names of cipher suites and groups, by their IANA numbers.
 
 /// The name of a cipher suite.
-pub(super) fn cipher_name(suite: u16) -> Option<&'static str> {
+pub fn cipher_name(suite: u16) -> Option<&'static str> {
     find(CIPHERS, suite)
 }
 

@@ -69,7 +69,7 @@ async fn protocols_and_ciphers_are_those_of_the_settings() {
 
     settings.protocols = vec!["TLSv1.2".into()];
     let certificates = vec![Arc::new(CertifiedKey::link(&rsa("a.test"), &context).unwrap())];
-    let error = ServerTls::link(&settings, &certificates, &context).unwrap_err();
+    let error = ServerTls::link(&settings, &certificates, false, &context).unwrap_err();
     assert!(error.starts_with("no cipher suite is left"), "{error}");
 }
 
@@ -205,7 +205,10 @@ async fn a_server_without_certificate_gives_the_alert_handshake_failure() {
     assert_eq!(answer, [21, 3, 3, 0, 2, 2, 40]);
     assert_eq!(error.message, "TLS handshake refused: no certificate for \"a.test\"");
     let context = TlsContext::new().unwrap();
-    assert_eq!(ServerTls::link(&server_settings(), &Vec::new(), &context).unwrap_err(), "no certificate");
+    assert_eq!(
+        ServerTls::link(&server_settings(), &Vec::new(), false, &context).unwrap_err(),
+        "no certificate"
+    );
 }
 
 #[tokio::test]
@@ -244,7 +247,8 @@ async fn a_silent_client_times_out() {
 fn servers_with_equal_settings_share_one_configuration() {
     let context = TlsContext::new().unwrap();
     let certificates = vec![Arc::new(CertifiedKey::link(&ecdsa("a.test"), &context).unwrap())];
-    let link = |settings: &spec::ServerTls| ServerTls::link(settings, &certificates, &context).unwrap();
+    let link =
+        |settings: &spec::ServerTls| ServerTls::link(settings, &certificates, false, &context).unwrap();
     let first = link(&server_settings());
     assert!(Arc::ptr_eq(&first, &link(&server_settings())));
     let mut other = server_settings();
@@ -252,6 +256,6 @@ fn servers_with_equal_settings_share_one_configuration() {
     assert!(!Arc::ptr_eq(&first, &link(&other)));
 
     let replaced = vec![Arc::new(CertifiedKey::link(&ecdsa("a.test"), &context).unwrap())];
-    let second = ServerTls::link(&server_settings(), &replaced, &context).unwrap();
+    let second = ServerTls::link(&server_settings(), &replaced, false, &context).unwrap();
     assert!(!Arc::ptr_eq(&first, &second));
 }

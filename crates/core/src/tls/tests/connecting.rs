@@ -48,7 +48,7 @@ fn verification_needs_something_to_trust() {
     let context = TlsContext::new().unwrap();
     let mut settings = peer_settings();
     settings.verify = true;
-    let link = |settings: &spec::ProxyTls| match PeerTls::link(settings, &Vec::new(), &context) {
+    let link = |settings: &spec::ProxyTls| match PeerTls::link(settings, &Vec::new(), false, &context) {
         Ok(_) => panic!("linked"),
         Err(message) => message,
     };
@@ -115,7 +115,7 @@ async fn the_client_certificate_is_shown_to_a_peer_that_asks() {
         .with_single_cert(vec![theirs.chain[0].clone().into()], key)
         .unwrap();
     let certificates = vec![Arc::new(CertifiedKey::link(&ours, &context).unwrap())];
-    let peer = PeerTls::link(&peer_settings(), &certificates, &context).unwrap();
+    let peer = PeerTls::link(&peer_settings(), &certificates, false, &context).unwrap();
     let (near, far) = duplex(16 * 1024);
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let (accepted, connected) = tokio::join!(acceptor.accept(far), peer.connect(near, "a.test"));

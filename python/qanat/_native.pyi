@@ -14,6 +14,8 @@ __all__ = [
     "CertifiedKey",
     "ConsistentHash",
     "Datagrams",
+    "FrameError",
+    "FrameParser",
     "Gateway",
     "LackError",
     "LeastConnections",
@@ -27,6 +29,8 @@ __all__ = [
     "Session",
     "SmoothWeighted",
     "check",
+    "first_frame",
+    "look_for_frame",
     "variable_names",
 ]
 
@@ -94,6 +98,25 @@ class Gateway:
         """End every session, stop the workers, write out the logs.
 
         The gateway cannot be used afterwards.
+        """
+
+class FrameError(ValueError):
+    """Bytes that are no frame of the format: the text says what is wrong with them."""
+
+_Parts = tuple[bytes, dict[str, int | bool | bytes], int, int, str]
+
+@final
+class FrameParser:
+    """Recognises frames. `frame` is a frame of the plan, as MessagePack.
+
+    A frame is shown as `(whole, fields, start of the body, its end, what it is)`.
+    """
+
+    def __new__(cls, frame: bytes) -> FrameParser: ...
+    def parse(self, data: bytes) -> _Parts | None:
+        """Read the frame at the start of `data`; `None` if more bytes are needed.
+
+        Raise `FrameError` if it is none.
         """
 
 class LackError(Exception):
@@ -446,6 +469,16 @@ class RandomTwo(Balancer):
 
 def check(change_set: bytes) -> None:
     """Validate a change set that starts from nothing, opening no socket. Raise `PlanError`."""
+
+def look_for_frame(session: Session, parser: FrameParser | None, takes: bool) -> _Parts | None:
+    """Look at the frame that comes next, or take it: of a parser, or of the `frame` block.
+
+    `None` if it may still come: that is signalled then. Raise `FrameError` if it is none, and as
+    methods of `Session` do.
+    """
+
+def first_frame(session: Session) -> _Parts | None:
+    """Return the frame that the `frame` block has seen; `None` without one."""
 
 def variable_names() -> list[str]:
     """List the built-in variables that the data plane knows.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use imbl::HashMap;
 use qanat_plan as spec;
+use qanat_wire::frame::Format;
 
 use crate::address::Address;
 use crate::log::access::{AccessLog, LogFormat};
@@ -99,6 +100,10 @@ pub struct Server {
     pub access: Vec<Rule>,
     /// `set`: name and value.
     pub set: Vec<(Arc<str>, Template)>,
+    /// Those of them that have to wait for the frame: the first that shows something of it, and all after that one.
+    pub set_by_frame: Vec<(Arc<str>, Template)>,
+    /// What the first bytes of a client are to make, if anything.
+    pub frame: Option<Arc<Format>>,
     /// Handlers in Python, if there are any.
     pub handlers: Option<Box<Chains>>,
     /// TLS termination.

@@ -1,4 +1,6 @@
-//! The preread phase: looking at the client's first bytes before they are consumed. `ssl_preread`.
+//! The preread phase: looking at the client's first bytes before they are consumed. `ssl_preread`, and [`frame`].
+
+pub mod frame;
 
 use std::io;
 use std::time::Duration;

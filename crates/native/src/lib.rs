@@ -4,6 +4,7 @@ mod balance;
 mod bridge;
 mod datagrams;
 mod errors;
+mod frame;
 mod gateway;
 mod session;
 mod tls;
@@ -26,6 +27,8 @@ mod _native {
     use super::datagrams::Datagrams;
     #[pymodule_export]
     use super::errors::{ListenError, PlanError};
+    #[pymodule_export]
+    use super::frame::{FrameError, FrameParser, first_frame, look_for_frame};
     #[pymodule_export]
     use super::gateway::Gateway;
     #[pymodule_export]

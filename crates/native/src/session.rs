@@ -73,7 +73,7 @@ impl Session {
     }
 
     /// Bytes that meet a wish; none if they may still come, which is signalled then.
-    fn look(&self, wish: Wish, takes: bool) -> PyResult<Option<Vec<u8>>> {
+    pub(crate) fn look(&self, wish: Wish, takes: bool) -> PyResult<Option<Vec<u8>>> {
         let found = self.with(|exchange| match exchange.input.find(&wish) {
             Ok(Some(count)) if takes => Ok(Some(exchange.input.take(count))),
             Ok(Some(count)) => Ok(Some(exchange.input.unread().iter().take(count).copied().collect())),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod frame;
 mod listener;
 mod log;
 mod proxy;
@@ -16,6 +17,7 @@ mod upstream;
 mod variable;
 
 pub use change::{ChangeSet, DecodeError, Objects, Options, Removals, SCHEMA, Settings};
+pub use frame::{FieldKind, Frame, FrameBody, FrameEnd, FrameField};
 pub use listener::{Keepalive, Listener, Protocol, SocketOptions};
 pub use log::{AccessLog, ErrorLog, Escape, Level, LogFormat, Target, TargetKind};
 pub use proxy::{Bind, Proxy, ProxyProtocol, ProxyTarget, ProxyTls};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccessLog, ErrorLog, Proxy, ServerTls, Template};
+use crate::{AccessLog, ErrorLog, Frame, Proxy, ServerTls, Template};
 
 /// A virtual server with everything inherited from `stream` already merged in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,6 +94,8 @@ pub struct Preread {
     pub buffer_size: u32,
     /// `preread_timeout` in milliseconds.
     pub timeout_ms: u64,
+    /// `frame`.
+    pub frame: Option<Box<Frame>>,
 }
 
 /// Handlers in Python: names that the interpreter's side resolves, those of `stream` before those of the server.

@@ -6,6 +6,7 @@
 
 pub mod client_hello;
 mod cursor;
+pub mod frame;
 mod protocol_version;
 pub mod proxy_protocol;
 pub mod tunnel_frame;

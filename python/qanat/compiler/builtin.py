@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 # A name that ends in `_` stands for all names that begin with it.
-PREFIXES = ("proxy_protocol_tlv_",)
+FRAME = "frame_"
+PREFIXES = ("proxy_protocol_tlv_", FRAME)
 
 NAMES = frozenset(
     {

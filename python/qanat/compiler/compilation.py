@@ -82,6 +82,8 @@ class Compilation:
     warnings: list[Problem] = field(default_factory=list)
     variables: dict[str, Variable] = field(default_factory=dict)
     defined: set[str] = field(default_factory=set)
+    frame_variables: set[str] = field(default_factory=set)
+    """Without `frame_`; those that end in `_` are prefixes."""
     used: dict[str, list[Directive]] = field(default_factory=dict)
     formats: dict[str, LogFormat] = field(default_factory=dict)
     used_formats: dict[str, list[Directive]] = field(default_factory=dict)

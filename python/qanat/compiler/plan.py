@@ -83,12 +83,61 @@ class SetVariable(Record, frozen=True, kw_only=True):
     value: Template
 
 
+class FrameField(Record, frozen=True, kw_only=True):
+    """A field of a frame's header."""
+
+    name: str
+    offset: int
+    width: int
+    kind: Literal["unsigned", "signed", "bool", "bytes", "text"]
+    little: bool = False
+
+
+class EndByHeader(Record, frozen=True, kw_only=True, tag_field="type", tag="header"):
+    """A frame that is only a header."""
+
+
+class EndByField(Record, frozen=True, kw_only=True, tag_field="type", tag="field"):
+    """A field counts the bytes after the header, give or take `adjust`."""
+
+    index: int
+    adjust: int = 0
+
+
+class EndByVarint(Record, frozen=True, kw_only=True, tag_field="type", tag="varint"):
+    """A varint after the header counts the bytes after itself, give or take `adjust`."""
+
+    adjust: int = 0
+
+
+class EndByDelimiter(Record, frozen=True, kw_only=True, tag_field="type", tag="delimiter"):
+    """The body ends before these bytes."""
+
+    bytes: bytes
+
+
+FrameEnd = EndByHeader | EndByField | EndByVarint | EndByDelimiter
+FrameBody = Literal["raw", "json", "msgpack"]
+
+
+class Frame(Record, frozen=True, kw_only=True):
+    """`frame { … }`: what the first bytes of a client are to make."""
+
+    fields: tuple[FrameField, ...] = ()
+    header: int = 0
+    end: FrameEnd = EndByHeader()
+    body: FrameBody = "raw"
+    max: int
+    timeout_ms: int
+
+
 class Preread(Record, frozen=True, kw_only=True):
     """The preread phase of a server; `tls` is `ssl_preread`."""
 
     tls: bool = False
     buffer_size: int = 16384
     timeout_ms: int = 30_000
+    frame: Frame | None = None
 
 
 class Handlers(Record, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qanat.compiler import access, content, handlers, log, plan, preread, proxy, tls
 from qanat.compiler.compilation import Compilation, Refused
+from qanat.compiler.frame import FRAME, note_variables
 from qanat.compiler.inherit import Level, by_directive, read_setting
 from qanat.compiler.listen import Listen, read_listen
 from qanat.compiler.server_name import Names, read_server_name
@@ -75,6 +76,7 @@ def read_server(
             compilation.note(directive, refused)
     handlers.add_to_outer(outer, values)
     block.level = outer.inside(values)
+    note_variables(compilation, block.level.get(FRAME))
     return block
 
 

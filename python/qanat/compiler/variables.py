@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from qanat.compiler import plan
-from qanat.compiler.builtin import DEFINABLE, is_builtin
+from qanat.compiler.builtin import DEFINABLE, FRAME, is_builtin
 from qanat.compiler.compilation import Compilation, Refused
+from qanat.compiler.frame import unknown_variable
 
 if TYPE_CHECKING:
     from qanat.config.tree import Directive
@@ -48,7 +49,9 @@ def template(compilation: Compilation, directive: Directive, text: str) -> plan.
     """Parse a template and note the variables that it uses."""
     parts = parse_template(text)
     for is_variable, name in parts:
-        if is_variable and not name.isdigit() and not is_builtin(name):
+        if not is_variable or name.isdigit():
+            continue
+        if name.startswith(FRAME) or not is_builtin(name):
             compilation.used.setdefault(name, []).append(directive)
     return parts
 
@@ -68,6 +71,11 @@ def check_used(compilation: Compilation) -> None:
             if compilation.dynamic
             else f'unknown "{name}" variable'
         )
+        if name.startswith(FRAME):
+            reason = unknown_variable(compilation, name.removeprefix(FRAME))
+            if reason is None:
+                continue
+            message += f": {reason}"
         for directive in dict.fromkeys(users):
             compilation.refuse(directive, message)
 

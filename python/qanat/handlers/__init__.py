@@ -7,6 +7,7 @@ must not block.
 from qanat._native import (
     Balancer,
     ConsistentHash,
+    FrameError,
     LeastConnections,
     Maglev,
     Peer,
@@ -23,6 +24,7 @@ from qanat.handlers.errors import (
     ClientTimeoutError,
     RejectedError,
 )
+from qanat.handlers.frames import Frame, FrameFormat
 from qanat.handlers.hooks import every, on_shutdown, on_startup
 from qanat.handlers.sessions import (
     AccessSession,
@@ -51,6 +53,9 @@ __all__ = [
     "ConsistentHash",
     "DatagramSession",
     "Failure",
+    "Frame",
+    "FrameError",
+    "FrameFormat",
     "LeastConnections",
     "LogRecord",
     "Maglev",

@@ -13,6 +13,7 @@ from contextlib import suppress
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
+from qanat._native import FrameError
 from qanat.handlers.answers import answer
 from qanat.handlers.errors import (
     BufferLimitError,
@@ -38,6 +39,7 @@ _CLIENT_STATUS: dict[type[BaseException], int] = {
     ClientClosedError: 200,
     ClientTimeoutError: 200,
     BufferLimitError: 400,
+    FrameError: 400,
 }
 
 

@@ -14,6 +14,7 @@ use crate::log::writer::LogWriter;
 use crate::phase::{Chain, Chains, Generation, Phase};
 use crate::plan::network::Rule;
 use crate::plan::{Content, ContentHandler, Listener, Plan, Proxy, Server, Settings, Target};
+use crate::preread::frame;
 use crate::session::template::Template;
 use crate::session::vars::Variable;
 use crate::tls::{Certificates, CertifiedKey, PeerTls, ServerTls, TlsContext};
@@ -146,6 +147,12 @@ fn link_server_fields(
             .ok_or_else(|| LinkError::new("access", format!("invalid network \"{}\"", rule.network)))
     });
     let set = server.set.iter().map(|set| Ok((set.name.as_str().into(), template("set", &set.value)?)));
+    let mut set = set.collect::<Result<Vec<(Arc<str>, _)>, LinkError>>()?;
+    let early = set.iter().position(|(_, value)| server.preread.frame.is_some() && value.reads_frame());
+    let set_by_frame = set.split_off(early.unwrap_or(set.len()));
+    let frame = server.preread.frame.as_deref().map(|spec| {
+        frame::link(spec).map_err(|message| LinkError::new("preread.frame", message)).map(Arc::new)
+    });
     let handlers = Chains::link(&server.handlers);
     let tls = server.tls.as_ref().map(|tls| {
         let certificates = certificates(plan, &tls.certificates)?;
@@ -164,7 +171,9 @@ fn link_server_fields(
         spec: Arc::new(server.clone()),
         error_log: logs.map_err(|message| LinkError::new("error_log", message))?,
         access: access.collect::<Result<_, _>>()?,
-        set: set.collect::<Result<_, LinkError>>()?,
+        set,
+        set_by_frame,
+        frame: frame.transpose()?,
         handlers,
         tls: tls.transpose()?,
         content: link_content(plan, server, context)?,

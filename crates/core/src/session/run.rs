@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::SessionError;
-use crate::plan::Content;
+use crate::plan::{Content, Server};
 use crate::session::Session;
 use crate::session::registry::Open;
+use crate::session::template::Template;
 use crate::stream::{Socket, Stream};
 use crate::{access, connect, content, handshake, mesh, phase, preface, preread, relay};
 
@@ -26,7 +27,7 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
         Box::pin(preface::read(session, &socket)).await?;
     }
     mesh::read_destination(session, &socket);
-    set_variables(session);
+    set_variables(session, |server| &server.set);
     mesh::select_server(session);
     access::check(session)?;
     if session.server.handlers.is_some() {
@@ -40,6 +41,9 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
     let mut early = Vec::new();
     if session.server.spec.preread.tls {
         early = Box::pin(preread::run(session, &mut client)).await?;
+    }
+    if session.server.frame.is_some() {
+        early = Box::pin(preread::frame::read(session, &mut client, early)).await?;
     }
     if session.server.handlers.is_some() {
         early = Box::pin(phase::preread(session, &mut client, early)).await?;
@@ -57,13 +61,13 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
     }
 }
 
-/// Evaluates the `set`s of the server.
-pub fn set_variables(session: &mut Session) {
-    if session.server.set.is_empty() {
+/// Evaluates `set`s of the server.
+pub fn set_variables(session: &mut Session, of: impl Fn(&Server) -> &[(Arc<str>, Template)]) {
+    if of(&session.server).is_empty() {
         return;
     }
     let server = Arc::clone(&session.server);
-    for (name, template) in &server.set {
+    for (name, template) in of(&server) {
         let mut value = Vec::new();
         template.render(session, &mut value);
         session.values.set(name, value);

@@ -14,6 +14,7 @@ use crate::log::error::ErrorLogs;
 use crate::phase::call::{Balanced, Choice};
 use crate::phase::handshake::Shown;
 use crate::plan::{Listener, Plan, Server};
+use crate::preread::frame::Frame;
 use crate::session::vars::Values;
 use crate::tls::TlsInfo;
 
@@ -60,6 +61,8 @@ pub struct Facts {
     pub tls: Option<TlsInfo>,
     /// What `ssl_preread` saw.
     pub hello: Option<PrereadHello>,
+    /// The frame that the client began with.
+    pub frame: Option<Frame>,
     /// What the incoming PROXY header said.
     pub proxy_header: Option<ProxyHeader>,
     /// What a handler wants of the peer of the present attempt.

@@ -51,6 +51,11 @@ impl Template {
         self.constant.as_ref()
     }
 
+    /// Whether it shows something of the client's frame.
+    pub fn reads_frame(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Variable(Reference::Frame(_))))
+    }
+
     /// Appends the value for `session`; missing variables add nothing.
     pub fn render(&self, session: &mut Session, out: &mut Vec<u8>) {
         self.render_at(session, out, Depth::default());

@@ -118,6 +118,8 @@ pub(crate) enum Reference {
     Builtin(&'static builtin::Builtin),
     /// `$proxy_protocol_tlv_NAME`, by its `NAME`.
     Tlv(Arc<str>),
+    /// `$frame_NAME`, by its `NAME`.
+    Frame(Arc<str>),
     /// Set, captured, or computed by the plan.
     Named(Arc<str>),
 }
@@ -130,8 +132,11 @@ impl Reference {
     }
 
     fn builtin(name: &str) -> Option<Self> {
-        match name.strip_prefix(builtin::TLV_PREFIX) {
-            Some(tlv) => Some(Self::Tlv(tlv.into())),
+        if let Some(tlv) = name.strip_prefix(builtin::TLV_PREFIX) {
+            return Some(Self::Tlv(tlv.into()));
+        }
+        match name.strip_prefix(builtin::FRAME_PREFIX) {
+            Some(name) => Some(Self::Frame(name.into())),
             None => builtin::find(name).map(Self::Builtin),
         }
     }
@@ -141,6 +146,7 @@ impl Reference {
         match self {
             Self::Builtin(builtin) => (builtin.append)(session, out),
             Self::Tlv(name) => builtin::append_tlv(session, name, out),
+            Self::Frame(name) => builtin::append_frame(session, name, out),
             Self::Named(name) => append_named(session, name, out, depth),
         }
     }

@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::connect::target;
 use crate::error::{SessionError, Source, Status, describe};
 use crate::plan::{Content, Listener, Plan, Proxy};
+use crate::preread::frame;
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::run::set_variables;
@@ -47,6 +48,9 @@ impl UdpListener {
         let Some(path) = self.reply_path(arrival) else { return };
         if handled::is_handled(&open.session) {
             return self.hand_over(open, arrival, path, datagram);
+        }
+        if let Err(error) = frame::look(&mut open.session, datagram) {
+            return finish(open, Err(error));
         }
         let server = Arc::clone(&open.session.server);
         match &server.content {
@@ -160,7 +164,7 @@ impl UdpListener {
 
 /// `set`, the server that mesh selects, `allow` and `deny`.
 fn route(open: &mut Open) -> Result<(), SessionError> {
-    set_variables(&mut open.session);
+    set_variables(&mut open.session, |server| &server.set);
     mesh::select_server(&mut open.session);
     access::check(&open.session)?;
     open.settle();

@@ -205,7 +205,7 @@ fn handlers_are_retired_with_the_last_session_that_uses_them() {
     // Whatever else changes, the handlers of before are those of after.
     load(&running, 2);
     running.put(handled(&address, access()));
-    assert_eq!(*answers.retired.lock(), []);
+    assert!(answers.retired.lock().is_empty());
     let call = answers.open.lock().pop().unwrap();
     call.answer(Verdict::Continue).unwrap().wake();
     assert_eq!(read(client), "content");

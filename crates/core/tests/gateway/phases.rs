@@ -143,7 +143,7 @@ fn a_hello_larger_than_the_preread_buffer_is_refused() {
     let running = Running::start(1);
     let address = free_address();
     let mut site = site(&address, "never");
-    site.servers[0].preread = spec::Preread { tls: true, buffer_size: 64, timeout_ms: 30_000 };
+    site.servers[0].preread = spec::Preread { tls: true, buffer_size: 64, timeout_ms: 30_000, frame: None };
     running.put(site);
     let mut stream = connect(&address);
     stream.write_all(&client_hello("a.example")).unwrap();
@@ -155,7 +155,7 @@ fn preread_does_not_wait_for_ever() {
     let running = Running::start(1);
     let address = free_address();
     let mut site = site(&address, "never");
-    site.servers[0].preread = spec::Preread { tls: true, buffer_size: 64, timeout_ms: 10 };
+    site.servers[0].preread = spec::Preread { tls: true, buffer_size: 64, timeout_ms: 10, frame: None };
     running.put(site);
     assert_eq!(read(connect(&address)), "");
     running.wait_for("sessions", |open| open == 0);

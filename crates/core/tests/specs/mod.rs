@@ -65,7 +65,7 @@ pub(crate) fn server(listener: &str, content: spec::Content) -> spec::Server {
         error_log: None,
         access: Vec::new(),
         set: Vec::new(),
-        preread: spec::Preread { tls: false, buffer_size: 16_384, timeout_ms: 30_000 },
+        preread: spec::Preread { tls: false, buffer_size: 16_384, timeout_ms: 30_000, frame: None },
         handlers: spec::Handlers::default(),
         proxy_protocol_timeout_ms: 30_000,
         tcp_nodelay: true,

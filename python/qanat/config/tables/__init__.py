@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qanat.config.tables import (
     access,
     core,
+    frame,
     handlers,
     log,
     main,
@@ -25,7 +26,7 @@ __all__ = ["AREAS", "BY_CONTEXT", "NAMES", "UNCHECKED", "Row"]
 
 AREAS: tuple[tuple[str, tuple[Row, ...]], ...] = tuple(
     (area.NAME, area.ROWS)
-    for area in (main, core, proxy, upstream, handlers, tls, access, log, variable, njet)
+    for area in (main, core, proxy, upstream, frame, handlers, tls, access, log, variable, njet)
 )
 """Tables in the order of the documentation, each with the title of its area."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, NoReturn, TypeAlias
 
-from qanat.handlers.sessions.base import Phase, reject_with
+from qanat.handlers.sessions.base import Framed, reject_with
 
 FailureState: TypeAlias = Literal["refused", "timed_out", "reset", "unreachable", "tls", "failed"]
 
@@ -23,7 +23,7 @@ class Failure(NamedTuple):
     state: FailureState
 
 
-class BalanceSession(Phase):
+class BalanceSession(Framed):
     """A session that needs a peer. The handler returns a `Peer` (or an address), or nothing to
     leave the choice to the `server` lines of the upstream."""
 

@@ -6,8 +6,9 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from qanat._native import PhaseError
+from qanat._native import PhaseError, first_frame
 from qanat.handlers.errors import RejectedError
+from qanat.handlers.frames import Frame
 
 if TYPE_CHECKING:
     from qanat._native import Session
@@ -122,6 +123,21 @@ class Phase:
             if name in _ELSEWHERE:
                 raise PhaseError(f'"{name}" cannot be used in the {self.phase} phase')
             raise AttributeError(f'a session in the {self.phase} phase has no "{name}"')
+
+
+class Framed(Phase):
+    """A phase that comes after the client's first frame, if the configuration has a `frame`."""
+
+    __slots__ = ()
+
+    @property
+    def frame(self) -> Frame:
+        """The frame that the session began with; raise `PhaseError` if there is no `frame` block
+        in the configuration."""
+        parts = first_frame(self._handle)
+        if parts is None:
+            raise PhaseError('the server has no "frame" block')
+        return Frame(parts)
 
 
 class Rejecting(Phase):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from qanat.handlers.sessions.base import Phase
+from qanat.handlers.sessions.base import Framed
 
 
-class LogRecord(Phase):
+class LogRecord(Framed):
     """A session that has ended, before its line of the access log is written."""
 
     __slots__ = ()

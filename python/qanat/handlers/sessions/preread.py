@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from qanat._native import LackError, PhaseError
+from qanat._native import LackError, PhaseError, look_for_frame
 from qanat.handlers.errors import BufferLimitError, ClientClosedError, ClientTimeoutError
-from qanat.handlers.sessions.base import Rejecting
+from qanat.handlers.frames import Frame
+from qanat.handlers.sessions.base import Framed, Rejecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qanat._native import Session
+    from qanat._native import FrameParser, Session
+    from qanat.handlers.frames import FrameFormat, Parts
 
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
-class PrereadSession(Rejecting):
+class PrereadSession(Framed, Rejecting):
     """A client whose first bytes can be looked at, or taken.
 
     Whatever is not taken goes to the peer. Waiting for the client is bounded by `preread_timeout`,
@@ -53,6 +56,25 @@ class PrereadSession(Rejecting):
         except ClientClosedError:
             return b""
 
+    async def peek_frame(self, format: FrameFormat | None = None) -> Frame:
+        """Look at the next frame, which stays where it is.
+
+        Without a format, it is the `frame` block of the configuration that says what a frame is.
+        Raise `FrameError` if the bytes are none.
+        """
+        return await self._frame(format, takes=False)
+
+    async def read_frame(self, format: FrameFormat | None = None) -> Frame:
+        """Take the next frame: the peer will not see it. Otherwise as `peek_frame`."""
+        return await self._frame(format, takes=True)
+
+    async def _frame(self, format: FrameFormat | None, *, takes: bool) -> Frame:
+        def look(parser: FrameParser | None) -> Parts | None:
+            return look_for_frame(self._handle, parser, takes)
+
+        parser = None if format is None else format.parser
+        return Frame(await self._read(look, parser, None))
+
     def unread(self, data: bytes) -> None:
         """Give bytes back, to be the next ones again."""
         if not self._handle.unread(data):
@@ -64,7 +86,7 @@ class PrereadSession(Rejecting):
             while self._handle.is_draining():
                 await self._news()
 
-    async def _read(self, look: Callable[[T], bytes | None], wish: T, count: int | None) -> bytes:
+    async def _read(self, look: Callable[[T], R | None], wish: T, count: int | None) -> R:
         if self._is_reading:
             raise PhaseError("another task is reading from this session")
         try:

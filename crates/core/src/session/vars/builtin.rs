@@ -18,6 +18,9 @@ use crate::session::vars::{time, tls, upstream};
 /// What stands before the name of a TLV.
 pub(crate) const TLV_PREFIX: &str = "proxy_protocol_tlv_";
 
+/// What stands before the name of anything in a frame.
+pub(crate) const FRAME_PREFIX: &str = "frame_";
+
 /// The one name that the configuration may define itself; without a definition it is not found.
 const DEFINABLE: &str = "mesh_server_name";
 
@@ -85,7 +88,7 @@ static TABLE: &[Builtin] = &[
 
 /// Names of the built-in variables; those that end in `_` are prefixes.
 pub fn names() -> Vec<&'static str> {
-    TABLE.iter().map(|row| row.name).chain([TLV_PREFIX, DEFINABLE]).collect()
+    TABLE.iter().map(|row| row.name).chain([TLV_PREFIX, FRAME_PREFIX, DEFINABLE]).collect()
 }
 
 /// The row of a name in lower case.
@@ -97,6 +100,12 @@ pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
 pub(crate) fn append_tlv(session: &Session, name: &str, out: &mut Vec<u8>) -> Option<()> {
     let value = Tlvs::new(&header(session)?.tlvs).named(name).ok()??;
     out.extend_from_slice(&value);
+    Some(())
+}
+
+/// `$frame_NAME`.
+pub(crate) fn append_frame(session: &Session, name: &str, out: &mut Vec<u8>) -> Option<()> {
+    out.extend_from_slice(&session.facts.as_ref()?.frame.as_ref()?.value(name)?);
     Some(())
 }
 

@@ -9,6 +9,7 @@ use crate::connect::target;
 use crate::error::SessionError;
 use crate::phase::datagrams::{self, Datagrams, Through};
 use crate::plan::{Content, ContentHandler, Proxy};
+use crate::preread::frame;
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::udp::connect::{connect, connect_chosen};
@@ -54,6 +55,7 @@ async fn decide(
     first: Vec<u8>,
 ) -> Result<Option<(UdpSocket, Picked, u64)>, SessionError> {
     datagrams::access(session, datagrams).await?;
+    frame::look(session, &first)?;
     let first = datagrams::preread(session, datagrams, first).await?;
     let server = Arc::clone(&session.server);
     match &server.content {

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from qanat.config.errors import ConfigError
+    from qanat.gateway import Gateway, Server, Upstream
     from qanat.handlers import (
         AccessSession,
         BackgroundFullError,
@@ -55,9 +57,11 @@ __all__ = [
     "ClientClosedError",
     "ClientHelloSession",
     "ClientTimeoutError",
+    "ConfigError",
     "ConsistentHash",
     "DatagramSession",
     "Failure",
+    "Gateway",
     "LeastConnections",
     "LogRecord",
     "Maglev",
@@ -67,7 +71,9 @@ __all__ = [
     "RandomTwo",
     "RejectedError",
     "RoundRobin",
+    "Server",
     "SmoothWeighted",
+    "Upstream",
     "Variables",
     "VerifySession",
     "__version__",
@@ -78,10 +84,15 @@ __all__ = [
 ]
 
 
+_ELSEWHERE = {
+    "ConfigError": "qanat.config.errors",
+    **dict.fromkeys(("Gateway", "Server", "Upstream"), "qanat.gateway"),
+}
+
 if not TYPE_CHECKING:  # so that type checkers refuse names that are not here
 
     def __getattr__(name: str) -> object:
         if name.startswith("_") or name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # Not an import statement: the packages below import this one for its version.
-        return getattr(import_module("qanat.handlers"), name)
+        return getattr(import_module(_ELSEWHERE.get(name, "qanat.handlers")), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from qanat.compiler.compile import Compiled, compile_config
 from qanat.compiler.control import control_file
@@ -12,8 +12,27 @@ from qanat.config.parse import parse_file
 from qanat.config.paths import Paths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from qanat.cli.lifecycle import Lifecycle
     from qanat.config.errors import Problem
     from qanat.config.tree import Tree
+    from qanat.handlers.hooks import Hooks
+
+
+class Declared(Protocol):
+    """What a program declares, with a file or without one."""
+
+    hooks: Hooks
+
+    def read(self, paths: Paths) -> Tree:
+        """Make the whole tree. Raise `ConfigError`."""
+
+    def named_functions(self) -> Mapping[str, Callable[..., object]]:
+        """Give the handlers by the names that the tree has for them."""
+
+    def serving(self, lifecycle: Lifecycle) -> None:
+        """Note that what was declared is served now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +45,7 @@ class Source:
     """The log to use if the configuration names none."""
     workers: int | None = None
     """What `worker_processes` says, whatever the file has."""
+    declared: Declared | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +66,22 @@ class Loaded:
 
 def load_configuration(source: Source) -> Loaded:
     """Parse and compile. Raise `ConfigError` with all problems."""
-    tree = parse_file(source.paths, source.global_directives)
+    declared = source.declared
+    if declared is None:
+        tree = parse_file(source.paths, source.global_directives)
+    else:
+        tree = declared.read(source.paths)
     control = None
     path = control_file(tree, source.paths)
     if path is not None:
         control = parse_file(Paths(prefix=source.paths.prefix, conf=path))
-    compiled = compile_config(tree, source.paths, control, error_log=source.error_log)
+    compiled = compile_config(
+        tree,
+        source.paths,
+        control,
+        error_log=source.error_log,
+        functions=None if declared is None else declared.named_functions(),
+    )
     if source.workers is not None:
         process = replace(compiled.process, worker_processes=source.workers)
         compiled = replace(compiled, process=process)

@@ -56,6 +56,7 @@ class Lifecycle:
         self._compiled = compiled
         self._pid_file = pid_file
         self._reload_wanted = False
+        self._reloading = asyncio.Lock()
         self._reload: asyncio.Task[None] | None = None
         self._drain: asyncio.Task[None] | None = None
 
@@ -104,7 +105,7 @@ class Lifecycle:
             self._reload_wanted = False
             self._log("notice", "reconfiguring")
             try:
-                await self._reload_once()
+                await self.reload()
             except ConfigError as error:
                 for problem in error.problems:
                     self._log("emerg", str(problem))
@@ -117,6 +118,15 @@ class Lifecycle:
                 self._log("emerg", f"reconfiguring failed: {type(error).__name__}: {error}")
             else:
                 self._log("notice", "reconfigured")
+
+    async def reload(self) -> None:
+        """Go over to the configuration as it is now; one at a time.
+
+        Raise `ConfigError`, a `ChangeRefused`, `StoreError`, `ControlBindError` or `ProcessError`,
+        with nothing changed.
+        """
+        async with self._reloading:
+            await self._reload_once()
 
     async def _reload_once(self) -> None:
         # It may look names up: an end is not to wait for it.
@@ -141,6 +151,8 @@ class Lifecycle:
         self._warn_of_restart(compiled)
         self._compiled = compiled
         await self._api.switch(endpoints, bound)
+        if self._source.declared is not None:
+            self._source.declared.serving(self)
 
     def _new_pid_file(self, path: Path) -> PidFile | None:
         """Open the pid file of a new configuration, if it is another one. Raise `ProcessError`."""

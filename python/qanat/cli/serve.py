@@ -54,12 +54,14 @@ async def serve(start: Start) -> int:
 
 async def _serve(start: Start, engine: NativeEngine) -> int:
     loaded = start.loaded
-    handlers = Handlers(engine.bridge(), engine.log)
+    declared = start.source.declared
+    hooks = None if declared is None else declared.hooks
+    handlers = Handlers(engine.bridge(), engine.log, hooks)
     try:
-        gateway, api = await _open(start, engine, handlers)
+        gateway, api = await open_live(loaded, start.source, engine, handlers)
     except ConfigError as error:
         start.messages.problems(error.problems)
-        await _stop(engine, handlers)
+        await stop(engine, handlers)
         return 1
     except (StoreError, ChangeRefused, ControlBindError) as error:
         if isinstance(error, StoreInUse):
@@ -67,15 +69,18 @@ async def _serve(start: Start, engine: NativeEngine) -> int:
             start.messages.problems(addresses_in_use(loaded.compiled))
         text = problem_of(error) if isinstance(error, PlanRefused) else error
         start.messages.say("emerg", str(text))
-        await _stop(engine, handlers)
+        await stop(engine, handlers)
         return 1
     lifecycle = Lifecycle(gateway, api, start.source, loaded.compiled, start.pid_file)
     lifecycle.install()
+    if declared is not None:
+        declared.serving(lifecycle)
     if start.pid_file is not None:
         start.pid_file.write()
     engine.log("notice", f"qanat/{qanat.__version__} serves {summary(loaded)}")
     if start.announce:
-        announce(greeting(loaded))
+        hint = "--control ADDRESS" if declared is None else 'Gateway(control="ADDRESS")'
+        announce(greeting(loaded, hint))
     start.readiness.ready()
     # What the start has made stays: the collector need not look at it again.
     gc.freeze()
@@ -84,26 +89,32 @@ async def _serve(start: Start, engine: NativeEngine) -> int:
     await api.close()
     await gateway.close()
     engine.log("notice", "exit")
-    await _stop(engine, handlers)
+    await stop(engine, handlers)
     return 0
 
 
-async def _stop(engine: Engine, handlers: Handlers) -> None:
+async def stop(engine: Engine, handlers: Handlers) -> None:
+    """End all sessions, then the handlers."""
     await asyncio.to_thread(engine.stop)
     await handlers.close()
 
 
-async def _open(start: Start, engine: Engine, handlers: Handlers) -> tuple[LiveGateway, ControlApi]:
-    """Bind and load everything, or nothing."""
-    process = start.loaded.compiled.process
+async def open_live(
+    loaded: Loaded, source: Source, engine: Engine, handlers: Handlers
+) -> tuple[LiveGateway, ControlApi]:
+    """Bind and load everything, or nothing.
+
+    Raise `ConfigError`, a `ChangeRefused`, `StoreError` or `ControlBindError`.
+    """
+    process = loaded.compiled.process
     store = await SqliteStore.open(process.state_dir, process.node_name)
-    files = FileAccess(start.source.paths)
+    files = FileAccess(source.paths)
     gateway = LiveGateway(engine, store, files, handlers=handlers)
     api = ControlApi(gateway)
     try:
         bound = api.bind(process.control)
         try:
-            await gateway.load(start.loaded.compiled)
+            await gateway.load(loaded.compiled)
         except BaseException:
             release(bound)
             raise
@@ -114,7 +125,7 @@ async def _open(start: Start, engine: Engine, handlers: Handlers) -> tuple[LiveG
     return gateway, api
 
 
-def greeting(loaded: Loaded) -> str:
+def greeting(loaded: Loaded, hint: str) -> str:
     """Say in one line what listens where."""
     listeners = [listener.id for listener in loaded.compiled.objects.listeners]
     shown = ", ".join(listener.replace(":", " ", 1) for listener in listeners[:_SHOWN])
@@ -124,5 +135,5 @@ def greeting(loaded: Loaded) -> str:
         endpoint.address if endpoint.address.startswith("unix:") else f"http://{endpoint.address}"
         for endpoint in loaded.compiled.process.control
     )
-    control = ", ".join(addresses) or "off (start with --control ADDRESS to have it)"
+    control = ", ".join(addresses) or f"off (start with {hint} to have it)"
     return f"qanat is running: listening on {shown or 'nothing yet'}; control API: {control}"

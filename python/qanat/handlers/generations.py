@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from qanat.compiler.handler_sources import HandlerSources, Limits
 from qanat.control.handlers import GenerationView, HandlersView, HandlerView
+from qanat.handlers.background import OWNER
 from qanat.handlers.hooks import Hooks
 from qanat.handlers.life import Life
 from qanat.handlers.load import load
@@ -68,6 +69,9 @@ class Handlers:
         if not sources:
             return 0, None
         generation = load(sources, self._log, self.lasting.hooks)
+        if sources.functions.keys() >= sources.by_name.keys():
+            # No code that a reload replaces: what it starts goes on, too.
+            generation.life.context.run(OWNER.set, self.lasting.tasks)
         self._last += 1
         self._generations[self._last] = generation
         self._attach()

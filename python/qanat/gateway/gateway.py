@@ -130,10 +130,11 @@ class Gateway:
 
     def remove(self, declared: Server | Upstream) -> None:
         """Take back a server or an upstream. Raise `ValueError` if it is not declared."""
-        kept: list[Any] = self._declared.servers
         if isinstance(declared, Upstream):
-            kept = self._declared.upstreams
-        kept.remove(declared)
+            self._declared.upstreams.remove(declared)
+        else:
+            self._declared.servers.remove(declared)
+            declared.let_go()
 
     def on_startup(self, function: HookT) -> HookT:
         """Have a function, or coroutine function, run once, before the first session.

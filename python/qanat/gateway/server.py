@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from qanat.gateway.phases import Functions
     from qanat.gateway.place import Place
-    from qanat.handlers import AccessSession, LogRecord, PrereadSession
+    from qanat.handlers import AccessSession, DatagramSession, LogRecord, PrereadSession
 
 
 class Server(Block):
@@ -26,6 +26,8 @@ class Server(Block):
         """Declare a handler that decides who is admitted."""
         self.preread: Decorator[PrereadSession, None] = Decorator("preread", functions, self)
         """Declare a handler that looks at the client's first bytes."""
+        self.datagrams: Decorator[DatagramSession, None] = Decorator("content", functions, self)
+        """Declare the handler that answers the clients of a UDP server."""
         self.log: Decorator[LogRecord, None] = Decorator("log", functions, self)
         """Declare a handler that sees how a session ended."""
         self.place = place
@@ -62,8 +64,12 @@ class Server(Block):
         return Directive("server", (), *self.place, block=(*listens, *self.directives))
 
     def opened(self) -> None:
-        """Let go of the ports that were held: the gateway has them now."""
+        """Note that the gateway has the ports, which need not be held any more."""
         self._serves = self._is_read
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close what holds ports."""
         for listen in self._listens:
             listen.let_go()
 

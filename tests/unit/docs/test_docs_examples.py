@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import typer.main
 
+from qanat import Gateway
 from qanat.cli import nginx
 from qanat.cli.check import check
 from qanat.cli.commands import app
@@ -112,3 +113,13 @@ def leads(page: Path, link: str) -> bool:
 def anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("text", by_place(one for one in blocks("python") if "Gateway(" in one[1]))
+def test_a_gateway_in_python_is_one_that_would_run(text: str) -> None:
+    namespace: dict[str, object] = {"__name__": "example"}
+    exec(compile(text, "example.py", "exec"), namespace)
+    gateway = namespace.get("gateway")
+    if isinstance(gateway, Gateway):
+        with gateway._declared.ready() as source:
+            assert check(source).warnings == ()

@@ -12,7 +12,7 @@ from qanat.cli.run import RunOptions, run
 from qanat.config.tables import BY_CONTEXT
 from qanat.config.tree import Directive
 from qanat.gateway.declarations import Base, Declarations
-from qanat.gateway.phases import ServersDecorator
+from qanat.gateway.decorators import GatewayDecorators
 from qanat.gateway.place import calling_place
 from qanat.gateway.running import Running, open_running
 from qanat.gateway.server import Server
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from qanat.gateway.words import Value
-    from qanat.handlers import AccessSession, BalanceSession, LogRecord, Peer, PrereadSession
+    from qanat.handlers import BalanceSession, Peer
 
 
-class Gateway:
+class Gateway(GatewayDecorators):
     """A gateway that is declared in Python, on top of a configuration file or without one.
 
     `file` is a configuration file, `config` the text of one; neither is needed. `control` is an
@@ -63,21 +63,12 @@ class Gateway:
         base = Base(file, config, state_dir, workers, place)
         self._declared = declared = Declarations(base)
         self._running: Running | None = None
-        stream, functions = declared.stream, declared.functions
-        self.access: ServersDecorator[AccessSession, None]
-        self.access = ServersDecorator("access", functions, stream)
-        """Declare a handler, of all servers or of some, that decides who is admitted."""
-        self.preread: ServersDecorator[PrereadSession, None]
-        self.preread = ServersDecorator("preread", functions, stream)
-        """Declare a handler that looks at the client's first bytes."""
-        self.log: ServersDecorator[LogRecord, None]
-        self.log = ServersDecorator("log", functions, stream)
-        """Declare a handler that sees how a session ended."""
+        super().__init__(declared.functions, declared.stream)
         for address in [control] if isinstance(control, str) else control:
             declared.main.add(Directive("control", tuple(address.split()), *place))
         for directive in directives(settings, place):
             is_main = directive.name in BY_CONTEXT["main"]
-            (declared.main if is_main else stream).add(directive)
+            (declared.main if is_main else declared.stream).add(directive)
 
     def listen(self, *addresses: str | int, **settings: Value) -> Server:
         """Declare a virtual server on one or more addresses, as `listen` has them.

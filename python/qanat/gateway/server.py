@@ -7,29 +7,22 @@ import socket
 from typing import TYPE_CHECKING
 
 from qanat.config.tree import Directive
-from qanat.gateway.phases import Block, Decorator
+from qanat.gateway.decorators import ServerDecorators
+from qanat.gateway.phases import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qanat.gateway.phases import Functions
     from qanat.gateway.place import Place
-    from qanat.handlers import AccessSession, DatagramSession, LogRecord, PrereadSession
 
 
-class Server(Block):
+class Server(Block, ServerDecorators):
     """A virtual server. Made by `Gateway.listen`."""
 
     def __init__(self, addresses: Iterable[str], functions: Functions, place: Place) -> None:
-        super().__init__()
-        self.access: Decorator[AccessSession, None] = Decorator("access", functions, self)
-        """Declare a handler that decides who is admitted."""
-        self.preread: Decorator[PrereadSession, None] = Decorator("preread", functions, self)
-        """Declare a handler that looks at the client's first bytes."""
-        self.datagrams: Decorator[DatagramSession, None] = Decorator("content", functions, self)
-        """Declare the handler that answers the clients of a UDP server."""
-        self.log: Decorator[LogRecord, None] = Decorator("log", functions, self)
-        """Declare a handler that sees how a session ended."""
+        Block.__init__(self)
+        ServerDecorators.__init__(self, functions, self)
         self.place = place
         self._listens = [Listen(address) for address in addresses]
         self._is_read = False

@@ -23,6 +23,7 @@ pub mod shortage;
 pub mod snapshot;
 pub mod stream;
 pub mod tls;
+pub mod tunnel;
 pub mod udp;
 pub mod upstream;
 

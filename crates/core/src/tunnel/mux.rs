@@ -1,0 +1,370 @@
+//! One carrier as a machine without I/O: frames in, frames out, and the streams between.
+//!
+//! Nothing here waits or blocks. What cannot go on leaves a waker; whoever made it possible gets the wakers back in
+//! [`Wakes`] and wakes them once the lock around this is released. Memory is bounded: a stream holds no more than its
+//! window in each direction, control frames no more than [`CONTROL_LIMIT`].
+
+mod flow;
+mod receive;
+mod state;
+mod transmit;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use qanat_wire::tunnel_frame::{Code, Scribe};
+use smallvec::SmallVec;
+
+pub(super) use self::receive::Broken;
+use self::state::{Fin, State};
+
+/// Bytes that a new stream may send before it gets more credit.
+pub(super) const WINDOW: u32 = 256 * 1024;
+/// The largest window that a stream grows to.
+const LARGEST_WINDOW: u32 = 16 * 1024 * 1024;
+/// Windows of all streams of a carrier together grow no further than this.
+const WINDOWS: u64 = 64 * 1024 * 1024;
+/// Bytes that a stream may have waiting for the carrier, whatever credit it has.
+const QUEUE: usize = 512 * 1024;
+/// Control frames that may wait: more means that the other side asks and does not listen.
+const CONTROL_LIMIT: usize = 256 * 1024;
+/// Streams that the other side may have open on one carrier.
+pub(super) const MOST_STREAMS: usize = 65_536;
+
+/// Tasks to be woken.
+pub(super) type Wakes = SmallVec<[Waker; 4]>;
+
+/// What is to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) is_flow: bool,
+    pub(super) service: Arc<str>,
+    pub(super) client: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) proof: Option<[u8; 32]>,
+}
+
+/// The streams of a carrier.
+pub(super) struct Mux {
+    /// The number of the stream that this side opens next.
+    next: u32,
+    /// The highest number that the other side has used.
+    highest: u32,
+    streams: HashMap<u32, State>,
+    /// Streams that have something to send, in turn.
+    ready: VecDeque<u32>,
+    /// Control frames, which go before everything else.
+    control: Vec<u8>,
+    /// Credit that the other side gives to new streams.
+    their_window: u32,
+    /// All windows of this side together.
+    windows: u64,
+    /// Streams that the other side has opened and nobody has taken up.
+    opened: VecDeque<u32>,
+    /// Why the carrier is over.
+    ended: Option<Code>,
+    /// The other side opens no more streams, or takes no more.
+    is_leaving: bool,
+    /// The task that sends.
+    task: Option<Waker>,
+    /// How long a ping takes.
+    pub(super) rtt: Duration,
+}
+
+/// What reading from a stream gives.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// So many bytes; none at the end.
+    Bytes(usize),
+    /// It has broken.
+    Broken(Code),
+}
+
+impl Mux {
+    /// A carrier without streams; `their_window` is what the other side's HELLO says.
+    pub(super) fn new(is_dialler: bool, their_window: u32) -> Self {
+        Self {
+            next: if is_dialler { 1 } else { 2 },
+            highest: 0,
+            streams: HashMap::new(),
+            ready: VecDeque::new(),
+            control: Vec::new(),
+            their_window,
+            windows: 0,
+            opened: VecDeque::new(),
+            ended: None,
+            is_leaving: false,
+            task: None,
+            rtt: Duration::ZERO,
+        }
+    }
+
+    /// Opens a stream. None if the carrier takes no more.
+    pub(super) fn open(&mut self, request: impl FnOnce(u32) -> Request, wakes: &mut Wakes) -> Option<u32> {
+        if self.ended.is_some() || self.is_leaving {
+            return None;
+        }
+        let stream = self.next;
+        // Numbers are not used twice: a carrier that has used them all up takes no more.
+        self.next = stream.checked_add(2)?;
+        let state = State::opening(request(stream), self.their_window);
+        self.insert(stream, state);
+        self.make_ready(stream, wakes);
+        Some(stream)
+    }
+
+    /// Why the carrier is over, if it is.
+    pub(super) fn ended(&self) -> Option<Code> {
+        self.ended
+    }
+
+    /// Whether new streams can be opened.
+    pub(super) fn is_open(&self) -> bool {
+        self.ended.is_none() && !self.is_leaving
+    }
+
+    /// How many streams there are.
+    pub(super) fn count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn backlog(&self) -> usize {
+        self.control.len()
+            + self.ready.iter().filter_map(|id| self.streams.get(id)).map(State::backlog).sum::<usize>()
+    }
+
+    /// The next stream that the other side has opened, with what it asks for.
+    pub(super) fn take_opened(&mut self) -> Option<(u32, Request)> {
+        while let Some(stream) = self.opened.pop_front() {
+            let request = self.streams.get_mut(&stream).and_then(|state| state.request.take());
+            if let Some(request) = request {
+                return Some((stream, *request));
+            }
+        }
+        None
+    }
+
+    /// A stream that the other side opened is served: its target is connected, or answered already.
+    pub(super) fn accept(&mut self, stream: u32, wakes: &mut Wakes) {
+        if let Some(state) =
+            self.streams.get_mut(&stream).filter(|state| !state.is_ours && !state.is_answered)
+        {
+            state.is_answered = true;
+            Scribe(&mut self.control).open_ok(stream);
+            self.wake_task(wakes);
+        }
+    }
+
+    /// Whether the stream was accepted by the other side, once that is known.
+    pub(super) fn poll_accepted(&mut self, cx: &Context<'_>, stream: u32) -> Poll<Result<(), Code>> {
+        let Some(state) = self.streams.get_mut(&stream) else {
+            return Poll::Ready(Err(self.ended.unwrap_or(Code::Cancelled)));
+        };
+        match state.broken {
+            Some(code) => Poll::Ready(Err(code)),
+            None if state.is_answered => Poll::Ready(Ok(())),
+            None => {
+                state.reading = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes bytes of a stream, as many as there are and `into` holds.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &Context<'_>,
+        stream: u32,
+        into: &mut [u8],
+        wakes: &mut Wakes,
+    ) -> Poll<Read> {
+        let Some(state) = self.streams.get_mut(&stream) else {
+            return Poll::Ready(Read::Broken(self.ended.unwrap_or(Code::Cancelled)));
+        };
+        let count = state.take(into);
+        if count > 0 {
+            self.give_credit(stream, wakes);
+            return Poll::Ready(Read::Bytes(count));
+        }
+        if let Some(code) = state.broken {
+            return Poll::Ready(Read::Broken(code));
+        }
+        if state.has_ended || into.is_empty() {
+            return Poll::Ready(Read::Bytes(0));
+        }
+        state.reading = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Queues bytes of a stream, as many as its credit allows.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &Context<'_>,
+        stream: u32,
+        bytes: &[u8],
+        wakes: &mut Wakes,
+    ) -> Poll<Result<usize, Code>> {
+        let Some(state) = self.streams.get_mut(&stream) else {
+            return Poll::Ready(Err(self.ended.unwrap_or(Code::Cancelled)));
+        };
+        if let Some(code) = state.broken {
+            return Poll::Ready(Err(code));
+        }
+        if state.fin != Fin::No {
+            return Poll::Ready(Err(Code::Cancelled));
+        }
+        let count = state.queue(bytes);
+        if count == 0 && !bytes.is_empty() {
+            state.writing = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.accept(stream, wakes);
+        self.make_ready(stream, wakes);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Takes a datagram of a flow.
+    pub(super) fn poll_datagram(&mut self, cx: &Context<'_>, stream: u32) -> Poll<Result<Vec<u8>, Code>> {
+        let Some(state) = self.streams.get_mut(&stream) else {
+            return Poll::Ready(Err(self.ended.unwrap_or(Code::Cancelled)));
+        };
+        if let Some(datagram) = state.flow.as_mut().and_then(|flow| flow.received.pop()) {
+            return Poll::Ready(Ok(datagram));
+        }
+        if let Some(code) = state.broken.or(state.has_ended.then_some(Code::Cancelled)) {
+            return Poll::Ready(Err(code));
+        }
+        state.reading = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Queues a datagram of a flow. The oldest ones give way to it.
+    pub(super) fn send_datagram(&mut self, stream: u32, datagram: Vec<u8>, wakes: &mut Wakes) {
+        self.accept(stream, wakes);
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        if let Some(flow) = state.flow.as_mut().filter(|_| state.broken.is_none()) {
+            flow.queued.push(datagram);
+            self.make_ready(stream, wakes);
+        }
+    }
+
+    /// Ends the bytes of a stream; what is queued still goes.
+    pub(super) fn finish(&mut self, stream: u32, wakes: &mut Wakes) {
+        if let Some(state) = self.streams.get_mut(&stream)
+            && state.fin == Fin::No
+        {
+            state.fin = Fin::Wanted;
+            self.make_ready(stream, wakes);
+        }
+    }
+
+    /// Whoever had the stream lets go of it. With a code it is broken; otherwise what is queued still goes, and the
+    /// other side is told that nobody reads any more.
+    pub(super) fn release(&mut self, stream: u32, code: Option<Code>, wakes: &mut Wakes) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        state.is_released = true;
+        if state.broken.is_some() || state.is_over() {
+            self.remove(stream);
+            return;
+        }
+        match code {
+            Some(code) => {
+                self.break_off(stream, code);
+                self.wake_task(wakes);
+            }
+            None => self.finish(stream, wakes),
+        }
+    }
+
+    /// Says RESET, or OPEN_ERROR to a stream that was never accepted, and forgets the stream.
+    fn break_off(&mut self, stream: u32, code: Code) {
+        let Some(state) = self.streams.get(&stream) else { return };
+        // An OPEN that was not sent needs no answer.
+        if state.request.is_none() || !state.is_ours {
+            let mut scribe = Scribe(&mut self.control);
+            if state.is_ours || state.is_answered {
+                scribe.reset(stream, code);
+            } else {
+                scribe.open_error(stream, code);
+            }
+        }
+        self.remove(stream);
+    }
+
+    /// Breaks all streams: the carrier is over.
+    pub(super) fn end(&mut self, code: Code, wakes: &mut Wakes) {
+        self.ended.get_or_insert(code);
+        for state in self.streams.values_mut() {
+            state.break_with(code, wakes);
+        }
+        self.streams.retain(|_, state| !state.is_released);
+        self.ready.clear();
+        self.opened.clear();
+        self.wake_task(wakes);
+    }
+
+    /// No more streams are opened or taken.
+    pub(super) fn leave(&mut self, patience: Duration, wakes: &mut Wakes) {
+        if !self.is_leaving && self.ended.is_none() {
+            self.is_leaving = true;
+            Scribe(&mut self.control).go_away(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
+            self.wake_task(wakes);
+        }
+    }
+
+    /// Breaks the streams of the other side's that ask for a service, or all of this side's.
+    pub(super) fn reset_streams(&mut self, numbers: &[u32], code: Code, wakes: &mut Wakes) {
+        for stream in numbers {
+            if let Some(state) = self.streams.get_mut(stream) {
+                let is_told = state.broken.is_some();
+                state.break_with(code, wakes);
+                if !is_told {
+                    Scribe(&mut self.control).reset(*stream, code);
+                }
+            }
+        }
+        self.wake_task(wakes);
+    }
+
+    fn insert(&mut self, stream: u32, state: State) {
+        self.windows += u64::from(state.window);
+        self.streams.insert(stream, state);
+    }
+
+    fn remove(&mut self, stream: u32) {
+        if let Some(state) = self.streams.remove(&stream) {
+            self.windows = self.windows.saturating_sub(u64::from(state.window));
+        }
+    }
+
+    /// Lets the other side send more, once a good part of the window has been read.
+    fn give_credit(&mut self, stream: u32, wakes: &mut Wakes) {
+        let may_grow = self.windows < WINDOWS;
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let Some((credit, grown)) = state.regain(self.rtt, may_grow) else { return };
+        self.windows += u64::from(grown);
+        Scribe(&mut self.control).window(stream, credit);
+        self.wake_task(wakes);
+    }
+
+    /// Gives a stream its place in the turn.
+    fn make_ready(&mut self, stream: u32, wakes: &mut Wakes) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        if !state.is_ready && state.wants_to_send() {
+            state.is_ready = true;
+            self.ready.push_back(stream);
+        }
+        self.wake_task(wakes);
+    }
+
+    fn wake_task(&mut self, wakes: &mut Wakes) {
+        wakes.extend(self.task.take());
+    }
+}

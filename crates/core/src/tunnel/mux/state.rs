@@ -1,0 +1,215 @@
+//! One stream of a carrier: what was received and not read, what was written and not sent, and the credit for both.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Duration;
+
+use qanat_wire::tunnel_frame::Code;
+
+use super::flow::Flow;
+use super::{LARGEST_WINDOW, QUEUE, Request, WINDOW, Wakes};
+use crate::clock::{self, Instant};
+
+/// How far a stream has come with saying that its bytes have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fin {
+    No,
+    Wanted,
+    Sent,
+}
+
+pub(super) struct State {
+    /// This side has opened it.
+    pub(super) is_ours: bool,
+    /// Still to be sent, or still to be taken up.
+    pub(super) request: Option<Box<Request>>,
+    /// The OPEN was answered, by whichever side had to.
+    pub(super) is_answered: bool,
+    /// Nobody holds the stream any more.
+    pub(super) is_released: bool,
+    pub(super) broken: Option<Code>,
+    /// Datagrams instead of bytes.
+    pub(super) flow: Option<Box<Flow>>,
+
+    received: VecDeque<u8>,
+    /// The other side's bytes have ended.
+    pub(super) has_ended: bool,
+    /// What the other side may still send.
+    granted: u32,
+    /// What was read of it since credit was last given back.
+    consumed: u32,
+    pub(super) window: u32,
+    regained: Instant,
+    pub(super) reading: Option<Waker>,
+
+    queued: VecDeque<u8>,
+    credit: u32,
+    pub(super) fin: Fin,
+    pub(super) writing: Option<Waker>,
+    /// It has its place in the turn.
+    pub(super) is_ready: bool,
+}
+
+impl State {
+    /// A stream that this side opens.
+    pub(super) fn opening(request: Request, credit: u32) -> Self {
+        Self::new(true, request, credit)
+    }
+
+    /// A stream that the other side has opened, with its first bytes.
+    pub(super) fn opened(request: Request, credit: u32, early: &[u8]) -> Self {
+        let mut state = Self::new(false, request, credit);
+        state.granted = state.granted.saturating_sub(u32::try_from(early.len()).unwrap_or(u32::MAX));
+        state.received.extend(early);
+        state
+    }
+
+    fn new(is_ours: bool, request: Request, credit: u32) -> Self {
+        Self {
+            is_ours,
+            flow: request.is_flow.then(Box::default),
+            request: Some(Box::new(request)),
+            is_answered: false,
+            is_released: false,
+            broken: None,
+            received: VecDeque::new(),
+            has_ended: false,
+            granted: WINDOW,
+            consumed: 0,
+            window: WINDOW,
+            regained: clock::now(),
+            reading: None,
+            queued: VecDeque::new(),
+            credit,
+            fin: Fin::No,
+            writing: None,
+            is_ready: false,
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn backlog(&self) -> usize {
+        self.queued.len() + self.flow.as_ref().map_or(0, |flow| flow.backlog())
+    }
+
+    /// Whether both sides have said all that they had to say.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_ended && self.fin == Fin::Sent
+    }
+
+    /// Whether a frame of it could go out now.
+    pub(super) fn wants_to_send(&self) -> bool {
+        self.broken.is_none()
+            && (self.is_to_be_opened()
+                || (!self.queued.is_empty() && self.credit > 0)
+                || self.flow.as_ref().is_some_and(|flow| flow.backlog() > 0)
+                || (self.fin == Fin::Wanted && self.queued.is_empty()))
+    }
+
+    /// Whether its OPEN is still to be sent.
+    pub(super) fn is_to_be_opened(&self) -> bool {
+        self.is_ours && self.request.is_some()
+    }
+
+    /// Adds bytes that arrived. False if there was no credit for them.
+    pub(super) fn receive(&mut self, bytes: &[u8], wakes: &mut Wakes) -> bool {
+        let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let Some(granted) = self.granted.checked_sub(count) else { return false };
+        self.granted = granted;
+        // Nobody will read them: they only use up credit.
+        if !self.is_released {
+            self.received.extend(bytes);
+            wakes.extend(self.reading.take());
+        }
+        true
+    }
+
+    /// The other side's bytes have ended.
+    pub(super) fn end(&mut self, wakes: &mut Wakes) {
+        self.has_ended = true;
+        wakes.extend(self.reading.take());
+    }
+
+    /// Nothing more comes or goes. What was received before can still be read.
+    pub(super) fn break_with(&mut self, code: Code, wakes: &mut Wakes) {
+        self.broken.get_or_insert(code);
+        self.queued = VecDeque::new();
+        wakes.extend(self.reading.take());
+        wakes.extend(self.writing.take());
+    }
+
+    /// Moves received bytes out.
+    pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
+        let count = into.len().min(self.received.len());
+        let (front, back) = self.received.as_slices();
+        let in_front = count.min(front.len());
+        into[..in_front].copy_from_slice(&front[..in_front]);
+        into[in_front..count].copy_from_slice(&back[..count - in_front]);
+        self.received.drain(..count);
+        if self.received.is_empty() {
+            // An idle stream owns no memory.
+            self.received = VecDeque::new();
+        }
+        self.consumed = self.consumed.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        count
+    }
+
+    /// The credit to give back now, if it is worth a frame, and by how much the window has grown. It grows when a
+    /// whole window was read in about the time that credit takes to arrive: then the window is what holds it up.
+    pub(super) fn regain(&mut self, rtt: Duration, may_grow: bool) -> Option<(u32, u32)> {
+        if self.consumed < self.window / 2 || self.has_ended || self.broken.is_some() {
+            return None;
+        }
+        let now = clock::now();
+        let is_short = now.duration_since(self.regained) < rtt.saturating_mul(2);
+        let grown = if is_short && may_grow { self.window.min(LARGEST_WINDOW - self.window) } else { 0 };
+        self.regained = now;
+        self.window += grown;
+        let credit = self.consumed + grown;
+        self.granted += credit;
+        self.consumed = 0;
+        Some((credit, grown))
+    }
+
+    /// Queues bytes, as many as there is credit and room for; returns how many.
+    pub(super) fn queue(&mut self, bytes: &[u8]) -> usize {
+        let limit = QUEUE.min(self.credit as usize);
+        let count = bytes.len().min(limit.saturating_sub(self.queued.len()));
+        self.queued.extend(&bytes[..count]);
+        count
+    }
+
+    /// More credit. False if it is more than there can be.
+    pub(super) fn credit(&mut self, more: u32, wakes: &mut Wakes) -> bool {
+        let Some(credit) = self.credit.checked_add(more) else { return false };
+        self.credit = credit;
+        wakes.extend(self.writing.take());
+        true
+    }
+
+    /// Hands the next bytes, at most `most`, to `send`, in one or two pieces.
+    pub(super) fn send(&mut self, most: usize, send: impl FnOnce(&[u8]), wakes: &mut Wakes) {
+        let count = self.queued.len().min(most).min(self.credit as usize);
+        let (front, _) = self.queued.as_slices();
+        if count > front.len() {
+            self.queued.make_contiguous();
+        }
+        send(&self.queued.as_slices().0[..count]);
+        self.queued.drain(..count);
+        self.credit = self.credit.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        if self.queued.is_empty() {
+            self.queued = VecDeque::new();
+        }
+        wakes.extend(self.writing.take());
+    }
+
+    /// Whether bytes wait that may be sent now.
+    pub(super) fn has_bytes(&self) -> bool {
+        !self.queued.is_empty() && self.credit > 0
+    }
+
+    /// Whether all bytes were sent.
+    pub(super) fn is_sent(&self) -> bool {
+        self.queued.is_empty()
+    }
+}

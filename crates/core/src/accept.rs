@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use qanat_plan::Level;
+use qanat_plan::{Level, Role};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::address::Address;
@@ -17,6 +17,7 @@ use crate::session::registry::Open;
 use crate::session::run;
 use crate::shortage;
 use crate::stream::Socket;
+use crate::tunnel;
 
 /// Connections taken in a row before sessions get their turn.
 const BATCH: u32 = 32;
@@ -76,11 +77,22 @@ fn start(worker: &Arc<Worker>, id: &Arc<str>, socket: Socket, client: Address) {
     let plan = worker.shared.plan.load_full();
     // A listener that was removed a moment ago: the connection is closed, as the rest of its queue is.
     let Some(listener) = plan.listeners.get(id).map(Arc::clone) else { return };
+    if listener.spec.role == Role::Tunnels {
+        welcome(worker, &plan, socket);
+        return;
+    }
     let descriptors = listener.session_cost();
     let (local, listener) = arrive(&plan, listener, &socket);
     let mut session = Session::begin(worker.shared.next_session(), plan, listener, client);
     session.local = local;
     tokio::spawn(run::run(Open::begin(Arc::clone(worker), session, descriptors), socket));
+}
+
+/// A gateway that brings up a tunnel.
+fn welcome(worker: &Arc<Worker>, plan: &Plan, socket: Socket) {
+    if let (Some(node), Socket::Tcp(tcp)) = (&plan.settings.tunnels, socket) {
+        tokio::spawn(tunnel::welcome(Arc::clone(worker), Arc::clone(node), tcp));
+    }
 }
 
 /// The address that the client connected to, where the listener leaves it open, and the listener of just that address.

@@ -25,6 +25,7 @@ use crate::session::Session;
 use crate::session::state::Attempt;
 use crate::shortage;
 use crate::stream::{Reset, Socket, Stream};
+use crate::tunnel;
 use crate::upstream::{Picked, Tries, Upstream};
 
 /// What a session does in a TLS handshake with a peer.
@@ -47,6 +48,7 @@ pub async fn any(session: &mut Session, proxy: &Proxy) -> Result<(Stream, Picked
             return Err(no_live_upstreams(session, &upstream));
         };
         let deadline = Duration::from_millis(proxy.spec.connect_timeout_ms);
+        picked.is_last = retries.left <= 1;
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let mut outcome = timeout(deadline, attempt(session, proxy, &picked)).await;
         if verified::is_due(session) {
@@ -158,7 +160,7 @@ impl Retries {
 
 /// One attempt. What a handler wants goes before what the configuration says.
 async fn attempt(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<Stream, SessionError> {
-    let (mut socket, reset) = open(session, proxy, &picked.address).await?;
+    let (mut socket, reset) = open(session, proxy, picked).await?;
     if reset && proxy.spec.protocol == ProxyProtocol::Off && proxy.tls.is_none() {
         return Ok(Stream::Reset(Reset(socket)));
     }
@@ -212,13 +214,14 @@ fn without_port(name: &str) -> &str {
 }
 
 /// A connected socket, and whether the peer has reset it by now.
-async fn open(
-    session: &mut Session,
-    proxy: &Proxy,
-    address: &Address,
-) -> Result<(Socket, bool), SessionError> {
-    let address = match address {
+async fn open(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<(Socket, bool), SessionError> {
+    let address = match &picked.address {
         Address::Inet(address) => address,
+        Address::Tunnel(tunnelled) => {
+            // Rare, so it is boxed.
+            let stream = Box::pin(tunnel::connect(session, tunnelled, picked.is_last)).await?;
+            return Ok((Socket::Tunnel(stream), false));
+        }
         Address::Unix(path) => {
             let connected = UnixStream::connect(&**path).await;
             return connected
@@ -368,7 +371,7 @@ fn note_failed(session: &mut Session, picked: &mut Picked, error: &SessionError)
 fn local_address(socket: &Socket) -> Option<Address> {
     match socket {
         Socket::Tcp(socket) => socket.local_addr().ok().map(Address::Inet),
-        Socket::Unix(_) => None,
+        Socket::Unix(_) | Socket::Tunnel(_) => None,
     }
 }
 

@@ -69,7 +69,8 @@ impl Gateway {
     pub fn with_hooks(options: &Options, hooks: Option<Arc<dyn Hooks>>) -> io::Result<Self> {
         let tls = TlsContext::new().map_err(io::Error::other)?;
         let shared = Arc::new(Shared::new(LogWriter::start()?, tls));
-        shared.plan.store(Arc::new(Plan { hooks, ..Plan::default() }));
+        let tunnel_registry = Some(Arc::clone(&shared.tunnels));
+        shared.plan.store(Arc::new(Plan { hooks, tunnel_registry, ..Plan::default() }));
         let workers = usize::try_from(options.workers.max(1)).unwrap_or(1);
         let threads = (0..workers).map(|index| Thread::start(index, Arc::clone(&shared)));
         let threads = threads.collect::<io::Result<Vec<_>>>()?;
@@ -121,7 +122,9 @@ impl Gateway {
         for line in &complaints {
             plan.settings.error_log.write(Level::Warn, line);
         }
-        state.order(orders)
+        state.order(orders)?;
+        self.shared.tunnels.reconcile(&plan, &state.threads);
+        Ok(())
     }
 
     /// Drops a prepared change and closes the sockets that it bound.
@@ -150,6 +153,8 @@ impl Gateway {
     /// Closes all listeners; sessions go on.
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
+        let patience = Duration::from_millis(self.shared.plan.load().settings.shutdown_timeout_ms);
+        self.shared.tunnels.drain(patience);
         let mut state = self.state.lock();
         state.pending = None;
         let workers = state.threads.len();

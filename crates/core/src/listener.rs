@@ -122,7 +122,7 @@ impl Bound {
         Ok(match (self.spec.protocol, &self.address) {
             (Protocol::Udp, _) => Share::Udp(socket.into()),
             (Protocol::Tcp, Address::Inet(_)) => Share::Tcp(socket.into()),
-            (Protocol::Tcp, Address::Unix(_)) => Share::Unix(socket.into()),
+            (Protocol::Tcp, _) => Share::Unix(socket.into()),
         })
     }
 
@@ -149,6 +149,7 @@ impl Bound {
         let address = match &self.address {
             Address::Inet(address) => SockAddr::from(*address),
             Address::Unix(path) => return open_unix(path),
+            Address::Tunnel(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
         let kind = if self.spec.protocol == Protocol::Udp { Type::DGRAM } else { Type::STREAM };
         let socket = Socket::new(address.domain(), kind.nonblocking(), None)?;
@@ -185,7 +186,7 @@ impl Bound {
             match (self.spec.protocol, &self.address) {
                 (Protocol::Tcp, Address::Inet(_)) => self.tune_tcp(socket)?,
                 (Protocol::Udp, Address::Inet(_)) => warnings.extend(self.tune_udp(socket)?),
-                (_, Address::Unix(_)) => {}
+                (_, Address::Unix(_) | Address::Tunnel(_)) => {}
             }
         }
         warnings.dedup();
@@ -299,7 +300,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
 
-    use qanat_plan::{Keepalive, Listener, Protocol, SocketOptions};
+    use qanat_plan::{Keepalive, Listener, Protocol, Role, SocketOptions};
     use socket2::SockRef;
 
     use super::{Bound, Share};
@@ -329,6 +330,7 @@ mod tests {
             tls: false,
             proxy_protocol: false,
             mesh: false,
+            role: Role::Sessions,
             socket,
             origin: String::new(),
         };

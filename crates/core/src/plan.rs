@@ -21,6 +21,7 @@ use crate::plan::network::Rule;
 use crate::session::template::Template;
 use crate::session::vars::Variable;
 use crate::tls::{CertifiedKey, PeerTls, ServerTls};
+use crate::tunnel::{Node, Tunnels};
 use crate::upstream::Upstream;
 
 /// Everything that sessions need to know.
@@ -44,6 +45,14 @@ pub struct Plan {
     pub listeners: HashMap<Arc<str>, Arc<Listener>>,
     /// By server id.
     pub servers: HashMap<Arc<str>, Arc<Server>>,
+    /// Where tunnels are found; none in a plan that nothing runs.
+    pub tunnel_registry: Option<Arc<Tunnels>>,
+    /// Tunnels that this node dials, by name.
+    pub tunnels: HashMap<Arc<str>, Arc<spec::Tunnel>>,
+    /// Services by `KIND:NAME`.
+    pub services: HashMap<Arc<str>, Arc<spec::Service>>,
+    /// Remote services that are bound, by `TUNNEL/SERVICE`.
+    pub bindings: HashMap<Arc<str>, Arc<spec::Binding>>,
 }
 
 /// Gateway-wide settings.
@@ -63,6 +72,8 @@ pub struct Settings {
     pub shutdown_timeout_ms: u64,
     /// Which load of the Python handlers sessions use.
     pub handlers: Arc<Generation>,
+    /// `tunnels`.
+    pub tunnels: Option<Arc<Node>>,
 }
 
 /// A listening address with its virtual servers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use qanat_plan::Level;
 use qanat_wire::client_hello::{self, ClientHello, Progress};
-use tokio::io::{AsyncReadExt, Interest, Ready};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::time::timeout;
 
 use crate::error::{SessionError, Source, Status};
@@ -104,10 +104,10 @@ pub async fn look<T>(
 ) -> io::Result<Seen<T>> {
     let mut buffer = vec![0; limit.min(FIRST_LOOK)];
     loop {
-        let ready = socket_ready(socket).await?;
-        let looked = socket_try(socket, || {
+        let ready = socket.ready(Interest::READABLE).await?;
+        let looked = socket.try_read_with(|socket| {
             loop {
-                let seen = peek(socket, &mut buffer)?;
+                let seen = peek(&socket, &mut buffer)?;
                 let bytes = buffer.get(..seen).unwrap_or_default();
                 if let Some(result) = judge(bytes) {
                     return Ok(Seen::Enough(result));
@@ -137,12 +137,13 @@ pub async fn look<T>(
 pub async fn take(socket: &Socket, mut count: usize) -> io::Result<()> {
     let mut scrap = [0; 512];
     while count > 0 {
-        socket_ready(socket).await?;
+        socket.ready(Interest::READABLE).await?;
         let wanted = scrap.len().min(count);
         let into = scrap.get_mut(..wanted).unwrap_or_default();
         let taken = match socket {
             Socket::Tcp(tcp) => tcp.try_read(into),
             Socket::Unix(unix) => unix.try_read(into),
+            Socket::Tunnel(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         match taken {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -167,23 +168,5 @@ async fn read_until(stream: &mut Stream, limit: usize, early: &mut Vec<u8>) -> i
         if (&mut *stream).take(room).read_buf(early).await? == 0 {
             return Ok(Seen::Ended);
         }
-    }
-}
-
-async fn socket_ready(socket: &Socket) -> io::Result<Ready> {
-    match socket {
-        Socket::Tcp(tcp) => tcp.ready(Interest::READABLE).await,
-        Socket::Unix(unix) => unix.ready(Interest::READABLE).await,
-    }
-}
-
-/// Tries something that a readable socket allows.
-///
-/// # Errors
-/// The system's; `WouldBlock` until the socket is readable.
-pub(crate) fn socket_try<R>(socket: &Socket, attempt: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-    match socket {
-        Socket::Tcp(tcp) => tcp.try_io(Interest::READABLE, attempt),
-        Socket::Unix(unix) => unix.try_io(Interest::READABLE, attempt),
     }
 }

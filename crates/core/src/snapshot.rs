@@ -42,6 +42,7 @@ pub fn read(shared: &Shared, workers: &[Arc<Worker>], what: &str) -> Option<Vec<
         "listeners" => encode(&listeners(shared)),
         "servers" => encode(&servers(shared)),
         "upstreams" => encode(&upstreams(shared)),
+        "tunnels" => encode(&shared.tunnels.snapshot()),
         _ => None,
     }
 }

@@ -1,22 +1,28 @@
 //! Byte streams: a TCP or unix socket, plain or under TLS, behind one type.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
-/// A connected socket.
+use qanat_wire::tunnel_frame::Code;
+
+use crate::tunnel::TunnelStream;
+
+/// A connected socket, or what is used like one.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.
     Tcp(TcpStream),
     /// Unix stream.
     Unix(UnixStream),
+    /// A stream of a tunnel.
+    Tunnel(TunnelStream),
 }
 
 /// A socket, or TLS over one.
@@ -58,25 +64,41 @@ impl Socket {
         }
     }
 
+    /// Waits until it is ready for `interest`. A stream of a tunnel cannot be asked.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(socket) => socket.ready(interest).await,
+            Self::Unix(socket) => socket.ready(interest).await,
+            Self::Tunnel(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Attempts something that needs the socket to be ready to be read. A stream of a tunnel cannot be asked.
+    ///
+    /// # Errors
+    /// Those of `attempt`; `WouldBlock` if the socket is not ready.
+    pub fn try_read_with<R>(&self, attempt: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+        match self {
+            Self::Tcp(socket) => socket.try_io(Interest::READABLE, || attempt(socket.as_fd())),
+            Self::Unix(socket) => socket.try_io(Interest::READABLE, || attempt(socket.as_fd())),
+            Self::Tunnel(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Makes closing this socket send a reset instead of an end of stream.
     pub fn reset_on_close(&self) {
         // Fails only on a socket that is gone already.
-        let _gone = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Unix(socket) => socket.as_fd(),
-        }
-    }
-}
-
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+        let _gone = match self {
+            Self::Tcp(socket) => socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)),
+            Self::Unix(socket) => socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)),
+            Self::Tunnel(stream) => {
+                stream.reset_on_close(Code::PeerReset);
+                Ok(())
+            }
+        };
     }
 }
 
@@ -147,7 +169,7 @@ macro_rules! delegate {
     };
 }
 
-delegate!(Socket, Tcp Unix);
+delegate!(Socket, Tcp Unix Tunnel);
 delegate!(Stream, Plain Client Peer Reset);
 
 #[cfg(test)]

@@ -1,3 +1,27 @@
 //! Tunnels: links between two gateways, over which services of either are reached through the other.
+//!
+//! A tunnel is a name and a set of carriers, TLS connections that one side dials and the other accepts. Once it is up
+//! both sides are equal: either opens streams for its clients ([`open`]) and serves those of the other ([`serve`]). The
+//! frames are `qanat_wire::tunnel_frame`'s, the streams of a carrier are [`mux`], its task is [`carrier`].
 
+mod accept;
+mod carrier;
+mod dial;
+mod handshake;
+mod identity;
 mod mux;
+mod node;
+mod open;
+mod prove;
+mod registry;
+mod serve;
+mod snapshot;
+mod stream;
+
+pub use accept::welcome;
+pub use dial::probe;
+pub use node::Node;
+pub use open::{TunnelAddress, answer, connect};
+pub use registry::Tunnels;
+pub use snapshot::TunnelSnapshot;
+pub use stream::TunnelStream;

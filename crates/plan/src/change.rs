@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, ErrorLog, Listener, LogFormat, Server, Upstream, Variable};
+use crate::{
+    Binding, Certificate, ErrorLog, Listener, LogFormat, Server, Service, Tunnel, TunnelNode, Upstream,
+    Variable,
+};
 
 /// Version of the encoding. Both sides refuse another one.
 pub const SCHEMA: u32 = 1;
@@ -92,6 +95,8 @@ pub struct Settings {
     pub shutdown_timeout_ms: u64,
     /// Which load of the Python handlers new sessions use; sessions keep the one that they began with.
     pub handlers: u64,
+    /// `tunnels`; none without them.
+    pub tunnels: Option<TunnelNode>,
 }
 
 /// Objects by kind. Each kind has its own space of ids.
@@ -110,6 +115,12 @@ pub struct Objects {
     pub listeners: Vec<Listener>,
     /// Virtual servers, by id.
     pub servers: Vec<Server>,
+    /// Tunnels that this node dials, by name.
+    pub tunnels: Vec<Tunnel>,
+    /// Services, by id.
+    pub services: Vec<Service>,
+    /// Remote services that are bound to tunnels, by id.
+    pub bindings: Vec<Binding>,
 }
 
 /// Ids of removed objects, by kind.
@@ -128,4 +139,10 @@ pub struct Removals {
     pub listeners: Vec<String>,
     /// Server ids.
     pub servers: Vec<String>,
+    /// Names of tunnels.
+    pub tunnels: Vec<String>,
+    /// Service ids.
+    pub services: Vec<String>,
+    /// Ids of bindings.
+    pub bindings: Vec<String>,
 }

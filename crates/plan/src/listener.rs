@@ -12,6 +12,16 @@ pub enum Protocol {
     Udp,
 }
 
+/// What the connections to a listener are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sessions of clients.
+    Sessions,
+    /// Carriers of tunnels.
+    Tunnels,
+}
+
 /// One address that sessions arrive at. Several virtual servers may share it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +43,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// `mesh`: look up the original destination of every session.
     pub mesh: bool,
+    /// What its connections are.
+    pub role: Role,
     /// Options of the socket.
     pub socket: SocketOptions,
     /// Where the `listen` stands, for messages: `FILE:LINE`.

@@ -57,6 +57,7 @@ class Listener(Record, frozen=True, kw_only=True):
     tls: bool = False
     proxy_protocol: bool = False
     mesh: bool = False
+    role: Literal["sessions", "tunnels"] = "sessions"
     socket: SocketOptions = SocketOptions()
     origin: str
 
@@ -400,6 +401,52 @@ class Variable(Record, frozen=True, kw_only=True):
     origin: str
 
 
+class TunnelPeer(Record, frozen=True, kw_only=True):
+    """`peer NAME ed25519:KEY …`."""
+
+    name: str
+    key: bytes
+    tunnels: tuple[str, ...] = ()
+
+
+class TunnelNode(Record, frozen=True, kw_only=True):
+    """`tunnels { … }`: who this node is to the others, and whom it trusts."""
+
+    key: bytes
+    generation: int
+    secret: bytes = b""
+    peers: tuple[TunnelPeer, ...] = ()
+    heartbeat_s: int = 10
+    carriers: int = 2
+    handshake_timeout_ms: int = 5000
+    max_streams: int = 16_384
+
+
+class Tunnel(Record, frozen=True, kw_only=True):
+    """A tunnel that this node dials."""
+
+    name: str
+    dial: str
+    peer: str | None = None
+    origin: str
+
+
+class Service(Record, frozen=True, kw_only=True):
+    """A service as far as its name and its key go; `id` is `KIND:NAME`."""
+
+    id: str
+    key: bytes = b""
+    pending_timeout_ms: int = 5000
+    origin: str
+
+
+class Binding(Record, frozen=True, kw_only=True):
+    """A remote service that may be opened through a tunnel; `id` is `TUNNEL/SERVICE`."""
+
+    id: str
+    listener: str
+
+
 class Settings(Record, frozen=True, kw_only=True):
     """Gateway-wide settings that may change at run time."""
 
@@ -410,6 +457,7 @@ class Settings(Record, frozen=True, kw_only=True):
     worker_connections: int = 512
     shutdown_timeout_ms: int = 0
     handlers: int = 0
+    tunnels: TunnelNode | None = None
 
 
 class Objects(Record, frozen=True, kw_only=True):
@@ -422,6 +470,9 @@ class Objects(Record, frozen=True, kw_only=True):
     upstreams: tuple[Upstream, ...] = ()
     listeners: tuple[Listener, ...] = ()
     servers: tuple[Server, ...] = ()
+    tunnels: tuple[Tunnel, ...] = ()
+    services: tuple[Service, ...] = ()
+    bindings: tuple[Binding, ...] = ()
 
 
 class Removals(Record, frozen=True, kw_only=True):
@@ -433,6 +484,9 @@ class Removals(Record, frozen=True, kw_only=True):
     upstreams: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
+    tunnels: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    bindings: tuple[str, ...] = ()
 
 
 class ChangeSet(Record, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qanat.compiler.plan import (
+    Binding,
     Certificate,
     ChangeSet,
     Listener,
@@ -16,7 +17,9 @@ from qanat.compiler.plan import (
     Objects,
     Removals,
     Server,
+    Service,
     Settings,
+    Tunnel,
     Upstream,
     Variable,
 )
@@ -32,6 +35,9 @@ KINDS = {
     "upstreams": "name",
     "listeners": "id",
     "servers": "id",
+    "tunnels": "name",
+    "services": "id",
+    "bindings": "id",
 }
 
 
@@ -45,6 +51,9 @@ class PlanIndex:
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     listeners: dict[str, Listener] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
+    tunnels: dict[str, Tunnel] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)
+    bindings: dict[str, Binding] = field(default_factory=dict)
 
     @classmethod
     def of(cls, objects: Objects) -> PlanIndex:

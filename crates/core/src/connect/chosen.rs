@@ -39,6 +39,7 @@ pub(super) async fn any(
         let allowed = choice.as_ref().and_then(|choice| choice.connect_timeout);
         let allowed = allowed.unwrap_or_else(|| Duration::from_millis(proxy.spec.connect_timeout_ms));
         drop(choice);
+        picked.is_last = !another(session, proxy, count, more_tries);
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let mut outcome = timeout(allowed, attempt(session, proxy, &picked)).await;
         if verified::is_due(session) {

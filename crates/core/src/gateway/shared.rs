@@ -11,6 +11,7 @@ use crate::log::writer::LogWriter;
 use crate::plan::{Plan, Settings};
 use crate::shortage::Pause;
 use crate::tls::TlsContext;
+use crate::tunnel::Tunnels;
 
 /// State of the whole gateway.
 pub struct Shared {
@@ -25,6 +26,8 @@ pub struct Shared {
     next_session: AtomicU64,
     /// Totals since the start.
     pub counters: Counters,
+    /// Tunnels to other gateways.
+    pub tunnels: Arc<Tunnels>,
 }
 
 /// Totals since the start, and what is open now.
@@ -96,6 +99,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             next_session: AtomicU64::new(1),
             counters: Counters::default(),
+            tunnels: Arc::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use qanat_plan as spec;
 
+use crate::address::Address;
 use crate::error::{ApplyError, describe};
 use crate::listener::{Bound, Endpoint, Share};
 use crate::plan::{Listener, Plan};
@@ -59,6 +60,10 @@ impl Sockets {
         for listener in &change.put.listeners {
             let Some(linked) = next.listeners.get(listener.id.as_str()) else { continue };
             let spec = &linked.spec;
+            if matches!(linked.address, Address::Tunnel(_)) {
+                // Its sessions come through tunnels: there is nothing to bind.
+                continue;
+            }
             match (self.bound.get(listener.id.as_str()), spec.parent.is_none()) {
                 (None, true) => wanted.push(linked),
                 (Some(bound), true) if bound.must_rebind(spec) => {

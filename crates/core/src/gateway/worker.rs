@@ -41,6 +41,8 @@ pub struct Command {
 pub struct Thread {
     /// What the thread shares with its sessions.
     pub worker: Arc<Worker>,
+    /// Its event loop.
+    pub runtime: tokio::runtime::Handle,
     commands: mpsc::Sender<Command>,
     handle: JoinHandle<()>,
 }
@@ -56,6 +58,7 @@ impl Thread {
         let (commands, received) = mpsc::channel(QUEUE);
         let name = format!("qanat-worker-{index}");
         let local = Arc::clone(&worker);
+        let handle_of_loop = runtime.handle().clone();
         let handle = std::thread::Builder::new().name(name).spawn(move || {
             runtime.spawn(tick());
             runtime.spawn(mailbox::serve());
@@ -63,7 +66,7 @@ impl Thread {
             // Ends all sessions; each writes its record as it is dropped.
             runtime.shutdown_timeout(Duration::ZERO);
         })?;
-        Ok(Self { worker, commands, handle })
+        Ok(Self { worker, runtime: handle_of_loop, commands, handle })
     }
 
     /// Hands over a command; false if the worker is gone or does not take any.

@@ -17,7 +17,6 @@ use crate::phase::call::{Balanced, Call, Choice, Tried, Verdict};
 use crate::phase::drive::Drive;
 use crate::phase::input::Input;
 use crate::plan::{Content, Target};
-use crate::preread::socket_try;
 use crate::relay::linger;
 use crate::session::Session;
 use crate::stream::{Socket, Stream};
@@ -175,22 +174,21 @@ async fn farewell(session: &mut Session, client: &mut (impl AsyncRead + AsyncWri
 /// Returns when the client has left; what it sent stays in the socket. Once it has sent something, only a broken
 /// connection can be told from more to come.
 pub(super) async fn left(socket: &Socket, half_close: bool) {
-    let ready = async |interest| match socket {
-        Socket::Tcp(tcp) => tcp.ready(interest).await,
-        Socket::Unix(unix) => unix.ready(interest).await,
-    };
+    if matches!(socket, Socket::Tunnel(_)) {
+        return std::future::pending().await;
+    }
     // The end of what it sends is the end of its interest, if it sent nothing.
     let is_silent = loop {
-        if ready(Interest::READABLE).await.map_or(true, Ready::is_error) {
+        if socket.ready(Interest::READABLE).await.map_or(true, Ready::is_error) {
             return;
         }
-        match socket_try(socket, || peek(socket, &mut [0])) {
+        match socket.try_read_with(|socket| peek(&socket, &mut [0])) {
             Ok(seen) => break seen == 0,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_broken) => return,
         }
     };
     if half_close || !is_silent {
-        drop(ready(Interest::ERROR).await);
+        drop(socket.ready(Interest::ERROR).await);
     }
 }

@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::template::Template;
 use crate::stream::{Socket, Stream};
-use crate::{access, connect, content, handshake, mesh, phase, preface, preread, relay};
+use crate::{access, connect, content, handshake, mesh, phase, preface, preread, relay, tunnel};
 
 /// Runs a session to its end. Its record is written whatever happens, also when this future is dropped.
 pub async fn run(mut open: Open, socket: Socket) {
@@ -53,7 +53,8 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
     let server = Arc::clone(&session.server);
     match &server.content {
         Content::Proxy(proxy) => {
-            let (mut peer, _picked) = connect::any(session, proxy).await?;
+            let connected = connect::any(session, proxy).await;
+            let (mut peer, _picked) = tunnel::answer(session, &client, connected)?;
             relay::tcp::run(session, &mut client, early, &mut peer, proxy).await
         }
         Content::Return(text) => Box::pin(content::send(session, client, text)).await,

@@ -171,7 +171,7 @@ impl Mux {
             Some(code) => Poll::Ready(Err(code)),
             None if state.is_answered => Poll::Ready(Ok(())),
             None => {
-                state.reading = Some(cx.waker().clone());
+                state.inbound.reading = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
@@ -196,10 +196,10 @@ impl Mux {
         if let Some(code) = state.broken {
             return Poll::Ready(Read::Broken(code));
         }
-        if state.has_ended || into.is_empty() {
+        if state.inbound.has_ended || into.is_empty() {
             return Poll::Ready(Read::Bytes(0));
         }
-        state.reading = Some(cx.waker().clone());
+        state.inbound.reading = Some(cx.waker().clone());
         Poll::Pending
     }
 
@@ -217,12 +217,12 @@ impl Mux {
         if let Some(code) = state.broken {
             return Poll::Ready(Err(code));
         }
-        if state.fin != Fin::No {
+        if state.outbound.fin != Fin::No {
             return Poll::Ready(Err(Code::Cancelled));
         }
         let count = state.queue(bytes);
         if count == 0 && !bytes.is_empty() {
-            state.writing = Some(cx.waker().clone());
+            state.outbound.writing = Some(cx.waker().clone());
             return Poll::Pending;
         }
         self.accept(stream, wakes);
@@ -230,37 +230,12 @@ impl Mux {
         Poll::Ready(Ok(count))
     }
 
-    /// Takes a datagram of a flow.
-    pub(super) fn poll_datagram(&mut self, cx: &Context<'_>, stream: u32) -> Poll<Result<Vec<u8>, Code>> {
-        let Some(state) = self.streams.get_mut(&stream) else {
-            return Poll::Ready(Err(self.ended.unwrap_or(Code::Cancelled)));
-        };
-        if let Some(datagram) = state.flow.as_mut().and_then(|flow| flow.received.pop()) {
-            return Poll::Ready(Ok(datagram));
-        }
-        if let Some(code) = state.broken.or(state.has_ended.then_some(Code::Cancelled)) {
-            return Poll::Ready(Err(code));
-        }
-        state.reading = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Queues a datagram of a flow. The oldest ones give way to it.
-    pub(super) fn send_datagram(&mut self, stream: u32, datagram: Vec<u8>, wakes: &mut Wakes) {
-        self.accept(stream, wakes);
-        let Some(state) = self.streams.get_mut(&stream) else { return };
-        if let Some(flow) = state.flow.as_mut().filter(|_| state.broken.is_none()) {
-            flow.queued.push(datagram);
-            self.make_ready(stream, wakes);
-        }
-    }
-
     /// Ends the bytes of a stream; what is queued still goes.
     pub(super) fn finish(&mut self, stream: u32, wakes: &mut Wakes) {
         if let Some(state) = self.streams.get_mut(&stream)
-            && state.fin == Fin::No
+            && state.outbound.fin == Fin::No
         {
-            state.fin = Fin::Wanted;
+            state.outbound.fin = Fin::Wanted;
             self.make_ready(stream, wakes);
         }
     }
@@ -283,7 +258,7 @@ impl Mux {
         }
     }
 
-    /// Says RESET, or OPEN_ERROR to a stream that was never accepted, and forgets the stream.
+    /// Says RESET, or `OPEN_ERROR` to a stream that was never accepted, and forgets the stream.
     fn break_off(&mut self, stream: u32, code: Code) {
         let Some(state) = self.streams.get(&stream) else { return };
         // An OPEN that was not sent needs no answer.
@@ -319,28 +294,14 @@ impl Mux {
         }
     }
 
-    /// Breaks the streams of the other side's that ask for a service, or all of this side's.
-    pub(super) fn reset_streams(&mut self, numbers: &[u32], code: Code, wakes: &mut Wakes) {
-        for stream in numbers {
-            if let Some(state) = self.streams.get_mut(stream) {
-                let is_told = state.broken.is_some();
-                state.break_with(code, wakes);
-                if !is_told {
-                    Scribe(&mut self.control).reset(*stream, code);
-                }
-            }
-        }
-        self.wake_task(wakes);
-    }
-
     fn insert(&mut self, stream: u32, state: State) {
-        self.windows += u64::from(state.window);
+        self.windows += u64::from(state.inbound.window);
         self.streams.insert(stream, state);
     }
 
     fn remove(&mut self, stream: u32) {
         if let Some(state) = self.streams.remove(&stream) {
-            self.windows = self.windows.saturating_sub(u64::from(state.window));
+            self.windows = self.windows.saturating_sub(u64::from(state.inbound.window));
         }
     }
 
@@ -357,8 +318,8 @@ impl Mux {
     /// Gives a stream its place in the turn.
     fn make_ready(&mut self, stream: u32, wakes: &mut Wakes) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
-        if !state.is_ready && state.wants_to_send() {
-            state.is_ready = true;
+        if !state.outbound.is_ready && state.wants_to_send() {
+            state.outbound.is_ready = true;
             self.ready.push_back(stream);
         }
         self.wake_task(wakes);

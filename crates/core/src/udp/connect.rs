@@ -155,6 +155,7 @@ fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: Option<&[u8]
     let (domain, to) = match address {
         Address::Inet(to) => (Domain::for_address(*to), SockAddr::from(*to)),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
+        Address::Tunnel(_) => return Err(io::ErrorKind::Unsupported.into()),
     };
     let socket = Socket::new(domain, Type::DGRAM.nonblocking(), None)?;
     if let Some((from, transparent)) = bind {

@@ -18,6 +18,8 @@ pub struct Picked {
     pub name: Arc<str>,
     /// What a handler chose, which counts the session.
     choice: Option<Arc<Choice>>,
+    /// No other peer will be tried after it.
+    pub is_last: bool,
     /// None if it is nobody's peer.
     state: Option<Arc<PeerState>>,
     /// None if the peer is the only one, and so is not judged.
@@ -34,6 +36,7 @@ impl Picked {
             address: peer.address.clone(),
             name: Arc::clone(&peer.name),
             choice: None,
+            is_last: true,
             state: Some(Arc::clone(&peer.state)),
             turn,
             since,
@@ -44,7 +47,17 @@ impl Picked {
 
     /// A peer that no upstream lists: nothing is counted.
     pub(crate) fn stranger(address: Address, name: Arc<str>, since: Instant) -> Self {
-        Self { address, name, choice: None, state: None, turn: None, since, weight: 1, max_fails: 0 }
+        Self {
+            address,
+            name,
+            is_last: true,
+            choice: None,
+            state: None,
+            turn: None,
+            since,
+            weight: 1,
+            max_fails: 0,
+        }
     }
 
     /// The same, chosen by a handler: its session is counted with the choice.

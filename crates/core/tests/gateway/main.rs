@@ -18,4 +18,5 @@ mod sockets;
 mod specs;
 mod support;
 mod tls;
+mod tunnels;
 mod udp_listeners;

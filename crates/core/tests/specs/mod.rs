@@ -21,6 +21,7 @@ pub(crate) fn settings() -> spec::Settings {
         worker_connections: 512,
         shutdown_timeout_ms: 0,
         handlers: 0,
+        tunnels: None,
     }
 }
 
@@ -37,6 +38,7 @@ pub(crate) fn listener(protocol: spec::Protocol, address: &str) -> spec::Listene
         tls: false,
         proxy_protocol: false,
         mesh: false,
+        role: spec::Role::Sessions,
         socket: socket_options(),
         origin: ORIGIN.into(),
     }

@@ -89,7 +89,7 @@ fn read_hello(mut cursor: Cursor<'_>) -> Option<Hello<'_>> {
         window: cursor.u32()?,
         heartbeat: cursor.u16()?,
         tunnel: text(cursor.vector8()?)?,
-        node: text(cursor.vector8()?)?,
+        node: readable(cursor.vector8()?)?,
     })
 }
 
@@ -118,9 +118,13 @@ fn read_address(cursor: &mut Cursor<'_>) -> Result<Option<SocketAddr>, Malformed
     Ok(Some(SocketAddr::new(ip, cursor.u16().ok_or(Malformed)?)))
 }
 
-/// A name: not empty, and readable.
+/// A name that is not empty.
 fn text(bytes: &[u8]) -> Option<&str> {
+    readable(bytes).filter(|text| !text.is_empty())
+}
+
+/// Text for people, on one line.
+fn readable(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let is_name = !text.is_empty() && text.len() <= super::MAX_NAME && !text.chars().any(char::is_control);
-    is_name.then_some(text)
+    (text.len() <= super::MAX_NAME && !text.chars().any(char::is_control)).then_some(text)
 }

@@ -1,8 +1,11 @@
 //! Datagrams of a flow, in both directions. What does not fit pushes the oldest out: late datagrams are worth less.
 
 use std::collections::VecDeque;
+use std::task::{Context, Poll};
 
-use qanat_wire::tunnel_frame::MAX_DATAGRAM;
+use qanat_wire::tunnel_frame::{Code, MAX_DATAGRAM};
+
+use super::{Mux, Wakes};
 
 /// Datagrams that wait in one direction of a flow.
 const MOST_DATAGRAMS: usize = 256;
@@ -65,5 +68,37 @@ impl Flow {
             self.received.push(std::mem::take(&mut self.partial));
         }
         true
+    }
+}
+
+#[cfg_attr(not(test), allow(dead_code, reason = "streams alone are opened so far"))]
+impl Mux {
+    /// Takes a datagram of a flow.
+    pub(in super::super) fn poll_datagram(
+        &mut self,
+        cx: &Context<'_>,
+        stream: u32,
+    ) -> Poll<Result<Vec<u8>, Code>> {
+        let Some(state) = self.streams.get_mut(&stream) else {
+            return Poll::Ready(Err(self.ended.unwrap_or(Code::Cancelled)));
+        };
+        if let Some(datagram) = state.flow.as_mut().and_then(|flow| flow.received.pop()) {
+            return Poll::Ready(Ok(datagram));
+        }
+        if let Some(code) = state.broken.or(state.inbound.has_ended.then_some(Code::Cancelled)) {
+            return Poll::Ready(Err(code));
+        }
+        state.inbound.reading = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Queues a datagram of a flow. The oldest ones give way to it.
+    pub(in super::super) fn send_datagram(&mut self, stream: u32, datagram: Vec<u8>, wakes: &mut Wakes) {
+        self.accept(stream, wakes);
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        if let Some(flow) = state.flow.as_mut().filter(|_| state.broken.is_none()) {
+            flow.queued.push(datagram);
+            self.make_ready(stream, wakes);
+        }
     }
 }

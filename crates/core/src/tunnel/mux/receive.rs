@@ -102,12 +102,12 @@ impl Mux {
         match frame {
             Frame::OpenOk if is_ours => {
                 state.is_answered = true;
-                wakes.extend(state.reading.take());
+                wakes.extend(state.inbound.reading.take());
             }
             Frame::Data(bytes) => return self.receive_bytes(stream, bytes, wakes),
             Frame::Fin => {
                 state.end(wakes);
-                if state.is_released && state.fin == Fin::Sent {
+                if state.is_released && state.outbound.fin == Fin::Sent {
                     self.remove(stream);
                 }
             }
@@ -128,7 +128,7 @@ impl Mux {
                 if !flow.receive(piece, *is_last) {
                     return Err(Broken::Rule("a datagram that is too large"));
                 }
-                wakes.extend(state.reading.take());
+                wakes.extend(state.inbound.reading.take());
             }
             _ => return Err(Broken::Rule("a frame out of place")),
         }
@@ -137,7 +137,7 @@ impl Mux {
 
     fn receive_bytes(&mut self, stream: u32, bytes: &[u8], wakes: &mut Wakes) -> Result<(), Broken> {
         let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
-        if state.has_ended || state.flow.is_some() {
+        if state.inbound.has_ended || state.flow.is_some() {
             return Err(Broken::Rule("bytes after their end"));
         }
         if state.broken.is_some() {

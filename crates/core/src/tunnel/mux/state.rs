@@ -30,18 +30,27 @@ pub(super) struct State {
     pub(super) broken: Option<Code>,
     /// Datagrams instead of bytes.
     pub(super) flow: Option<Box<Flow>>,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+}
 
+/// What the other side sends.
+pub(super) struct Inbound {
+    /// Bytes that were not read.
     received: VecDeque<u8>,
-    /// The other side's bytes have ended.
     pub(super) has_ended: bool,
-    /// What the other side may still send.
+    /// What it may still send.
     granted: u32,
     /// What was read of it since credit was last given back.
     consumed: u32,
     pub(super) window: u32,
     regained: Instant,
     pub(super) reading: Option<Waker>,
+}
 
+/// What this side sends.
+pub(super) struct Outbound {
+    /// Bytes that were not sent.
     queued: VecDeque<u8>,
     credit: u32,
     pub(super) fin: Fin,
@@ -59,8 +68,9 @@ impl State {
     /// A stream that the other side has opened, with its first bytes.
     pub(super) fn opened(request: Request, credit: u32, early: &[u8]) -> Self {
         let mut state = Self::new(false, request, credit);
-        state.granted = state.granted.saturating_sub(u32::try_from(early.len()).unwrap_or(u32::MAX));
-        state.received.extend(early);
+        state.inbound.granted =
+            state.inbound.granted.saturating_sub(u32::try_from(early.len()).unwrap_or(u32::MAX));
+        state.inbound.received.extend(early);
         state
     }
 
@@ -72,38 +82,42 @@ impl State {
             is_answered: false,
             is_released: false,
             broken: None,
-            received: VecDeque::new(),
-            has_ended: false,
-            granted: WINDOW,
-            consumed: 0,
-            window: WINDOW,
-            regained: clock::now(),
-            reading: None,
-            queued: VecDeque::new(),
-            credit,
-            fin: Fin::No,
-            writing: None,
-            is_ready: false,
+            inbound: Inbound {
+                received: VecDeque::new(),
+                has_ended: false,
+                granted: WINDOW,
+                consumed: 0,
+                window: WINDOW,
+                regained: clock::now(),
+                reading: None,
+            },
+            outbound: Outbound {
+                queued: VecDeque::new(),
+                credit,
+                fin: Fin::No,
+                writing: None,
+                is_ready: false,
+            },
         }
     }
 
     /// Bytes that wait to be sent.
     pub(super) fn backlog(&self) -> usize {
-        self.queued.len() + self.flow.as_ref().map_or(0, |flow| flow.backlog())
+        self.outbound.queued.len() + self.flow.as_ref().map_or(0, |flow| flow.backlog())
     }
 
     /// Whether both sides have said all that they had to say.
     pub(super) fn is_over(&self) -> bool {
-        self.has_ended && self.fin == Fin::Sent
+        self.inbound.has_ended && self.outbound.fin == Fin::Sent
     }
 
     /// Whether a frame of it could go out now.
     pub(super) fn wants_to_send(&self) -> bool {
         self.broken.is_none()
             && (self.is_to_be_opened()
-                || (!self.queued.is_empty() && self.credit > 0)
+                || (!self.outbound.queued.is_empty() && self.outbound.credit > 0)
                 || self.flow.as_ref().is_some_and(|flow| flow.backlog() > 0)
-                || (self.fin == Fin::Wanted && self.queued.is_empty()))
+                || (self.outbound.fin == Fin::Wanted && self.outbound.queued.is_empty()))
     }
 
     /// Whether its OPEN is still to be sent.
@@ -114,102 +128,108 @@ impl State {
     /// Adds bytes that arrived. False if there was no credit for them.
     pub(super) fn receive(&mut self, bytes: &[u8], wakes: &mut Wakes) -> bool {
         let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let Some(granted) = self.granted.checked_sub(count) else { return false };
-        self.granted = granted;
+        let Some(granted) = self.inbound.granted.checked_sub(count) else { return false };
+        self.inbound.granted = granted;
         // Nobody will read them: they only use up credit.
         if !self.is_released {
-            self.received.extend(bytes);
-            wakes.extend(self.reading.take());
+            self.inbound.received.extend(bytes);
+            wakes.extend(self.inbound.reading.take());
         }
         true
     }
 
     /// The other side's bytes have ended.
     pub(super) fn end(&mut self, wakes: &mut Wakes) {
-        self.has_ended = true;
-        wakes.extend(self.reading.take());
+        self.inbound.has_ended = true;
+        wakes.extend(self.inbound.reading.take());
     }
 
     /// Nothing more comes or goes. What was received before can still be read.
     pub(super) fn break_with(&mut self, code: Code, wakes: &mut Wakes) {
         self.broken.get_or_insert(code);
-        self.queued = VecDeque::new();
-        wakes.extend(self.reading.take());
-        wakes.extend(self.writing.take());
+        self.outbound.queued = VecDeque::new();
+        wakes.extend(self.inbound.reading.take());
+        wakes.extend(self.outbound.writing.take());
     }
 
     /// Moves received bytes out.
     pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
-        let count = into.len().min(self.received.len());
-        let (front, back) = self.received.as_slices();
+        let count = into.len().min(self.inbound.received.len());
+        let (front, back) = self.inbound.received.as_slices();
         let in_front = count.min(front.len());
         into[..in_front].copy_from_slice(&front[..in_front]);
         into[in_front..count].copy_from_slice(&back[..count - in_front]);
-        self.received.drain(..count);
-        if self.received.is_empty() {
+        self.inbound.received.drain(..count);
+        if self.inbound.received.is_empty() {
             // An idle stream owns no memory.
-            self.received = VecDeque::new();
+            self.inbound.received = VecDeque::new();
         }
-        self.consumed = self.consumed.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.inbound.consumed =
+            self.inbound.consumed.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         count
     }
 
     /// The credit to give back now, if it is worth a frame, and by how much the window has grown. It grows when a
     /// whole window was read in about the time that credit takes to arrive: then the window is what holds it up.
     pub(super) fn regain(&mut self, rtt: Duration, may_grow: bool) -> Option<(u32, u32)> {
-        if self.consumed < self.window / 2 || self.has_ended || self.broken.is_some() {
+        if self.inbound.consumed < self.inbound.window / 2 || self.inbound.has_ended || self.broken.is_some()
+        {
             return None;
         }
         let now = clock::now();
-        let is_short = now.duration_since(self.regained) < rtt.saturating_mul(2);
-        let grown = if is_short && may_grow { self.window.min(LARGEST_WINDOW - self.window) } else { 0 };
-        self.regained = now;
-        self.window += grown;
-        let credit = self.consumed + grown;
-        self.granted += credit;
-        self.consumed = 0;
+        let is_short = now.duration_since(self.inbound.regained) < rtt.saturating_mul(2);
+        let grown = if is_short && may_grow {
+            self.inbound.window.min(LARGEST_WINDOW - self.inbound.window)
+        } else {
+            0
+        };
+        self.inbound.regained = now;
+        self.inbound.window += grown;
+        let credit = self.inbound.consumed + grown;
+        self.inbound.granted += credit;
+        self.inbound.consumed = 0;
         Some((credit, grown))
     }
 
     /// Queues bytes, as many as there is credit and room for; returns how many.
     pub(super) fn queue(&mut self, bytes: &[u8]) -> usize {
-        let limit = QUEUE.min(self.credit as usize);
-        let count = bytes.len().min(limit.saturating_sub(self.queued.len()));
-        self.queued.extend(&bytes[..count]);
+        let limit = QUEUE.min(self.outbound.credit as usize);
+        let count = bytes.len().min(limit.saturating_sub(self.outbound.queued.len()));
+        self.outbound.queued.extend(&bytes[..count]);
         count
     }
 
     /// More credit. False if it is more than there can be.
     pub(super) fn credit(&mut self, more: u32, wakes: &mut Wakes) -> bool {
-        let Some(credit) = self.credit.checked_add(more) else { return false };
-        self.credit = credit;
-        wakes.extend(self.writing.take());
+        let Some(credit) = self.outbound.credit.checked_add(more) else { return false };
+        self.outbound.credit = credit;
+        wakes.extend(self.outbound.writing.take());
         true
     }
 
     /// Hands the next bytes, at most `most`, to `send`, in one or two pieces.
     pub(super) fn send(&mut self, most: usize, send: impl FnOnce(&[u8]), wakes: &mut Wakes) {
-        let count = self.queued.len().min(most).min(self.credit as usize);
-        let (front, _) = self.queued.as_slices();
+        let count = self.outbound.queued.len().min(most).min(self.outbound.credit as usize);
+        let (front, _) = self.outbound.queued.as_slices();
         if count > front.len() {
-            self.queued.make_contiguous();
+            self.outbound.queued.make_contiguous();
         }
-        send(&self.queued.as_slices().0[..count]);
-        self.queued.drain(..count);
-        self.credit = self.credit.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
-        if self.queued.is_empty() {
-            self.queued = VecDeque::new();
+        send(&self.outbound.queued.as_slices().0[..count]);
+        self.outbound.queued.drain(..count);
+        self.outbound.credit = self.outbound.credit.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        if self.outbound.queued.is_empty() {
+            self.outbound.queued = VecDeque::new();
         }
-        wakes.extend(self.writing.take());
+        wakes.extend(self.outbound.writing.take());
     }
 
     /// Whether bytes wait that may be sent now.
     pub(super) fn has_bytes(&self) -> bool {
-        !self.queued.is_empty() && self.credit > 0
+        !self.outbound.queued.is_empty() && self.outbound.credit > 0
     }
 
     /// Whether all bytes were sent.
     pub(super) fn is_sent(&self) -> bool {
-        self.queued.is_empty()
+        self.outbound.queued.is_empty()
     }
 }

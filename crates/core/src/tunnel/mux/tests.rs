@@ -63,7 +63,7 @@ impl Pair {
     /// Sends up to `most` bytes of one end, and delivers them.
     fn carry(&mut self, from: usize, most: usize) -> Result<(), Broken> {
         let mut out = Vec::new();
-        let _ = self.ends[from].poll_transmit(&cx(), &mut out, 64 * 1024, &mut Wakes::new());
+        let _outcome = self.ends[from].poll_transmit(&cx(), &mut out, 64 * 1024, &mut Wakes::new());
         self.wires[from].extend(out);
         let bytes = self.wires[from].make_contiguous();
         let arrived = &bytes[..most.min(bytes.len())];
@@ -173,9 +173,9 @@ proptest! {
             frames.extend_from_slice(&[*kind, 0, 0, length, 0, 0, 0, stream]);
             frames.extend_from_slice(payload);
         }
-        let _ = mux.receive(&frames, |_| None, &mut wakes);
+        drop(mux.receive(&frames, |_| None, &mut wakes));
         let mut out = Vec::new();
-        let _ = mux.poll_transmit(&cx(), &mut out, 1 << 20, &mut wakes);
+        let _outcome = mux.poll_transmit(&cx(), &mut out, 1 << 20, &mut wakes);
     }
 }
 
@@ -214,13 +214,13 @@ fn a_window_grows_while_it_is_what_holds_a_stream_up() {
     pair.ends[1].rtt = Duration::from_secs(5);
     let mut read = 0;
     for _ in 0..20 {
-        let _ = pair.write(0, stream, &vec![1; 1 << 20]);
+        let _outcome = pair.write(0, stream, &vec![1; 1 << 20]);
         pair.carry_all();
         while let Ok(bytes) = pair.read(1, stream, 1 << 20) {
             read += bytes.len();
         }
     }
-    assert!(pair.ends[1].streams[&stream].window > 4 * WINDOW, "{read} bytes read");
+    assert!(pair.ends[1].streams[&stream].inbound.window > 4 * WINDOW, "{read} bytes read");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn who_reads_no_more_stops_the_sender() {
 fn the_end_of_a_carrier_breaks_its_streams() {
     let mut pair = Pair::new();
     let stream = pair.opened("s");
-    let _ = pair.write(1, stream, b"last words");
+    let _outcome = pair.write(1, stream, b"last words");
     pair.carry_all();
     pair.ends[0].end(Code::Silent, &mut Wakes::new());
     assert_eq!(pair.read(0, stream, 20), Ok(b"last words".to_vec()));
@@ -281,10 +281,10 @@ fn streams_take_turns() {
     let mut pair = Pair::new();
     let streams: Vec<_> = (0..4).map(|_| pair.opened("s")).collect();
     for stream in &streams {
-        let _ = pair.write(0, *stream, &vec![0; WINDOW as usize]);
+        let _outcome = pair.write(0, *stream, &vec![0; WINDOW as usize]);
     }
     let mut out = Vec::new();
-    let _ = pair.ends[0].poll_transmit(&cx(), &mut out, 4 * 16 * 1024, &mut Wakes::new());
+    let _outcome = pair.ends[0].poll_transmit(&cx(), &mut out, 4 * 16 * 1024, &mut Wakes::new());
     let left: Vec<_> = streams.iter().map(|stream| pair.ends[0].streams[stream].backlog()).collect();
     assert!(left.iter().all(|one| *one == left[0]), "{left:?}");
 }

@@ -22,10 +22,10 @@ impl Mux {
         while out.len() < most {
             let Some(stream) = self.ready.pop_front() else { break };
             let Some(state) = self.streams.get_mut(&stream) else { continue };
-            state.is_ready = false;
+            state.outbound.is_ready = false;
             send(stream, state, out, wakes);
             if state.wants_to_send() {
-                state.is_ready = true;
+                state.outbound.is_ready = true;
                 self.ready.push_back(stream);
             } else if state.is_released && (state.is_over() || state.broken.is_some()) {
                 self.remove(stream);
@@ -66,11 +66,11 @@ fn send(stream: u32, state: &mut State, out: &mut Vec<u8>, wakes: &mut Wakes) {
     } else if state.has_bytes() {
         state.send(MAX_PAYLOAD, |bytes| Scribe(out).data(stream, bytes), wakes);
     }
-    if state.fin == Fin::Wanted
+    if state.outbound.fin == Fin::Wanted
         && state.is_sent()
         && state.flow.as_ref().is_none_or(|flow| flow.backlog() == 0)
     {
-        state.fin = Fin::Sent;
+        state.outbound.fin = Fin::Sent;
         Scribe(out).fin(stream);
     }
 }

@@ -1,0 +1,84 @@
+//! This node as the plan describes it: its identity, and whom it trusts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use qanat_plan as spec;
+
+use super::handshake::Trust;
+use super::identity::{Identity, NodeKey};
+
+/// `tunnels { … }`, linked.
+#[derive(Debug)]
+pub struct Node {
+    /// Its description.
+    pub spec: spec::TunnelNode,
+    /// Its key.
+    pub identity: Identity,
+    /// What it calls itself.
+    pub name: String,
+    peers: Vec<(NodeKey, spec::TunnelPeer)>,
+}
+
+impl Node {
+    /// Links the settings; `present` is kept if they are the same.
+    ///
+    /// # Errors
+    /// A key that is none.
+    pub fn link(
+        spec: &spec::TunnelNode,
+        name: &str,
+        present: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, String> {
+        if let Some(same) = present.filter(|present| present.spec == *spec && present.name == name) {
+            return Ok(Arc::clone(same));
+        }
+        let peers = spec.peers.iter().map(|peer| {
+            let key = <[u8; 32]>::try_from(peer.key.as_slice());
+            let key = key.map_err(|_| format!("the key of peer \"{}\" has not 32 bytes", peer.name))?;
+            Ok((NodeKey(key), peer.clone()))
+        });
+        Ok(Arc::new(Self {
+            peers: peers.collect::<Result<_, String>>()?,
+            identity: Identity::new(&spec.key)?,
+            name: name.to_owned(),
+            spec: spec.clone(),
+        }))
+    }
+
+    /// Whom to trust at the other end of a tunnel; none if it names a peer that is not known, or there is no secret.
+    pub(super) fn trust(&self, tunnel: &spec::Tunnel) -> Option<Trust> {
+        match &tunnel.peer {
+            Some(name) => {
+                let found = self.peers.iter().find(|(_, peer)| peer.name == *name);
+                found.map(|(key, _)| Trust::Key(*key))
+            }
+            None if self.spec.secret.is_empty() => None,
+            None => Some(Trust::Secret(self.spec.secret.clone())),
+        }
+    }
+
+    /// Whether a key needs no secret.
+    pub(super) fn knows(&self, key: NodeKey) -> bool {
+        self.peers.iter().any(|(known, _)| *known == key)
+    }
+
+    /// Whether the holder of a key may bring up a tunnel of this name. Who is not listed as a peer has shown that it
+    /// knows the secret.
+    pub(super) fn admits(&self, key: NodeKey, tunnel: &str) -> bool {
+        let Some((_, peer)) = self.peers.iter().find(|(known, _)| *known == key) else { return true };
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(start) => tunnel.starts_with(start),
+            None => tunnel == pattern,
+        };
+        peer.tunnels.is_empty() || peer.tunnels.iter().any(fits)
+    }
+
+    pub(super) fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.spec.heartbeat_s.max(1).into())
+    }
+
+    pub(super) fn handshake_timeout(&self) -> Duration {
+        Duration::from_millis(self.spec.handshake_timeout_ms)
+    }
+}

@@ -1,0 +1,132 @@
+//! Opening a stream for a session: a tunnelled service as a peer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use qanat_plan::Level;
+use qanat_wire::tunnel_frame::Code;
+use tokio::time::timeout;
+
+use super::dial;
+use super::mux::Request;
+use super::prove;
+use super::registry::Tunnel;
+use super::stream::TunnelStream;
+use crate::address::Address;
+use crate::error::{SessionError, Source, Status};
+use crate::session::Session;
+use crate::stream::{Socket, Stream};
+
+/// How long a session waits for a tunnel that is down, where no local service says otherwise.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A service at the other end of a tunnel: `tunnel:TUNNEL/SERVICE`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TunnelAddress {
+    /// The tunnel.
+    pub tunnel: Arc<str>,
+    /// The service.
+    pub service: Arc<str>,
+}
+
+impl TunnelAddress {
+    /// Parses `TUNNEL/SERVICE`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (tunnel, service) = text.split_once('/')?;
+        let is_name = |text: &str| !text.is_empty() && !text.contains('/');
+        (is_name(tunnel) && is_name(service)).then(|| Self { tunnel: tunnel.into(), service: service.into() })
+    }
+}
+
+impl fmt::Display for TunnelAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tunnel:{}/{}", self.tunnel, self.service)
+    }
+}
+
+/// Opens a stream to a service. The first bytes may be sent at once; `is_last` leaves it at that, otherwise it returns
+/// when the other side has accepted the stream, so that another peer can be tried. Cancel safe.
+///
+/// # Errors
+/// With status 502 if the tunnel is down, or the stream is refused.
+pub async fn connect(
+    session: &Session,
+    address: &TunnelAddress,
+    is_last: bool,
+) -> Result<TunnelStream, SessionError> {
+    let Some(tunnels) = &session.plan.tunnel_registry else { return Err(failed("there are no tunnels")) };
+    let tunnel = tunnels.get(&address.tunnel);
+    let service = session.plan.services.get(&*format!("local:{}", address.service));
+    let patience = service.map_or(PATIENCE, |service| Duration::from_millis(service.pending_timeout_ms));
+    let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
+    let stream = match open(session, &tunnel, address, key) {
+        Some(stream) => Some(stream),
+        // Another peer is better than waiting.
+        None if !is_last => None,
+        None => timeout(patience, come_up(session, &tunnel, address, key)).await.ok(),
+    };
+    let Some(stream) = stream else {
+        return Err(failed(&format!("tunnel {} is down", address.tunnel)));
+    };
+    tunnel.counters.opened.fetch_add(1, Relaxed);
+    if !is_last {
+        stream.accepted().await.map_err(|code| failed(&format!("{address} refused: {}", code.name())))?;
+    }
+    Ok(stream)
+}
+
+/// Tells the two ends of a session what became of its attempt to connect, where one of them is a tunnel: the other
+/// gateway learns whether its stream is served, and a client that nothing could be opened for is reset.
+///
+/// # Errors
+/// Those of the attempt.
+pub fn answer<T>(
+    session: &Session,
+    client: &Stream,
+    connected: Result<T, SessionError>,
+) -> Result<T, SessionError> {
+    match (client.socket(), &connected) {
+        (Socket::Tunnel(stream), Ok(_)) => stream.accept(),
+        (Socket::Tunnel(stream), Err(error)) => {
+            stream.reset_on_close(error.cause.as_ref().map_or(Code::DialFailed, dial::code_of));
+        }
+        (socket, Err(_)) if session.attempts.last().is_some_and(|last| last.peer.starts_with("tunnel:")) => {
+            socket.reset_on_close();
+        }
+        _ => {}
+    }
+    connected
+}
+
+/// A stream on a carrier that is up now.
+fn open(session: &Session, tunnel: &Tunnel, address: &TunnelAddress, key: &[u8]) -> Option<TunnelStream> {
+    let carrier = tunnel.pick()?;
+    let inet = |address: &Address| match address {
+        Address::Inet(address) => Some(*address),
+        _ => None,
+    };
+    carrier.open(|number| Request {
+        is_flow: false,
+        service: Arc::clone(&address.service),
+        client: inet(&session.client),
+        local: inet(session.local.as_ref().unwrap_or(&session.listener.address)),
+        proof: (!key.is_empty()).then(|| prove::service(key, &carrier.exporter, number, &address.service)),
+    })
+}
+
+/// Waits for a carrier to come up.
+async fn come_up(session: &Session, tunnel: &Tunnel, address: &TunnelAddress, key: &[u8]) -> TunnelStream {
+    loop {
+        let changed = tunnel.changed.notified();
+        if let Some(stream) = open(session, tunnel, address, key) {
+            return stream;
+        }
+        changed.await;
+    }
+}
+
+fn failed(text: &str) -> SessionError {
+    SessionError::new(Status::BadGateway, Source::Peer, Level::Error, text)
+}

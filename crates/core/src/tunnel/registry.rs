@@ -1,0 +1,228 @@
+//! The tunnels that there are, by name: their carriers, and who keeps them up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use qanat_plan as spec;
+use qanat_wire::tunnel_frame::Code;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::carrier::Carrier;
+use super::dial;
+use super::identity::NodeKey;
+use super::node::Node;
+use super::prove::Role;
+use crate::gateway::worker::Thread;
+use crate::plan::Plan;
+
+/// All tunnels of a gateway.
+#[derive(Default)]
+pub struct Tunnels {
+    known: Mutex<HashMap<Arc<str>, Arc<Tunnel>>>,
+}
+
+/// A tunnel, up or not.
+pub(super) struct Tunnel {
+    pub(super) name: Arc<str>,
+    state: Mutex<State>,
+    /// A carrier has come.
+    pub(super) changed: Notify,
+    /// Streams that the other side has open here.
+    pub(super) serving: AtomicU64,
+    pub(super) counters: Counters,
+}
+
+/// Totals of a tunnel since its name was first heard.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) opened: AtomicU64,
+    pub(super) served: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) carriers: AtomicU64,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) carriers: Vec<Arc<Carrier>>,
+    dialling: Option<Dialling>,
+    /// What this side's attempts have come to.
+    pub(super) progress: Progress,
+}
+
+/// The tasks that keep a tunnel up, and what they were told.
+struct Dialling {
+    spec: Arc<spec::Tunnel>,
+    node: Arc<Node>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// How far a tunnel that is not up has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Progress {
+    /// This side does not dial.
+    #[default]
+    Idle,
+    /// A connection is being made, and its handshake.
+    Connecting,
+    /// Waiting for the next attempt, after an error.
+    Reconnecting(String),
+    /// The other side is not trusted, or does not trust us.
+    AuthFailed(String),
+}
+
+impl Tunnel {
+    fn new(name: Arc<str>) -> Self {
+        let (changed, serving) = (Notify::new(), AtomicU64::new(0));
+        Self { name, state: Mutex::default(), changed, serving, counters: Counters::default() }
+    }
+
+    /// Works on its state. Do not wait in it.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        work(&mut self.state.lock())
+    }
+
+    /// Whether a carrier with this key and generation may join the ones that were accepted.
+    pub(super) fn judge(&self, key: NodeKey, generation: u64) -> Result<(), Code> {
+        let state = self.state.lock();
+        let mut accepted = state.carriers.iter().filter(|carrier| carrier.role == Role::Acceptor);
+        match accepted.next() {
+            Some(present) if present.key != key => Err(Code::NameTaken),
+            Some(present) if present.generation > generation => Err(Code::Superseded),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a carrier. One of an older generation, or the same one dialled again, ends.
+    pub(super) fn join(&self, carrier: &Arc<Carrier>) {
+        let replaced: Vec<_> = self.with(|state| {
+            let is_replaced = |present: &Arc<Carrier>| {
+                present.role == carrier.role
+                    && (present.generation != carrier.generation || present.index == carrier.index)
+            };
+            let replaced = state.carriers.iter().filter(|present| is_replaced(present)).cloned().collect();
+            state.carriers.retain(|present| !is_replaced(present));
+            state.carriers.push(Arc::clone(carrier));
+            replaced
+        });
+        self.counters.carriers.fetch_add(1, Relaxed);
+        self.changed.notify_waiters();
+        for carrier in replaced {
+            carrier.end(Code::Superseded);
+        }
+    }
+
+    /// Forgets a carrier that has ended.
+    pub(super) fn leave(&self, carrier: &Arc<Carrier>) {
+        self.with(|state| state.carriers.retain(|present| !Arc::ptr_eq(present, carrier)));
+        self.changed.notify_waiters();
+    }
+
+    /// A carrier for a new stream: one of this thread if there is one, or the least busy.
+    pub(super) fn pick(&self) -> Option<Arc<Carrier>> {
+        let here = thread::current().id();
+        let state = self.state.lock();
+        let open = || state.carriers.iter().filter(|carrier| carrier.is_open());
+        let nearest = open().find(|carrier| carrier.thread == here);
+        nearest.or_else(|| open().min_by_key(|carrier| carrier.with(|mux, _| mux.backlog()))).cloned()
+    }
+
+    /// Ends the carriers of one role.
+    fn end(&self, role: Role, code: Code) {
+        let carriers: Vec<_> = self
+            .with(|state| state.carriers.iter().filter(|carrier| carrier.role == role).cloned().collect());
+        for carrier in carriers {
+            carrier.end(code);
+        }
+    }
+
+    /// Nobody keeps it up any more.
+    fn stop_dialling(&self) {
+        let dialling = self.with(|state| {
+            state.progress = Progress::Idle;
+            state.dialling.take()
+        });
+        if let Some(dialling) = dialling {
+            dialling.tasks.iter().for_each(AbortHandle::abort);
+            self.end(Role::Dialler, Code::Removed);
+        }
+    }
+}
+
+impl Tunnels {
+    /// The tunnel of a name, known from now on.
+    pub(super) fn get(&self, name: &str) -> Arc<Tunnel> {
+        let mut known = self.known.lock();
+        if let Some(tunnel) = known.get(name) {
+            return Arc::clone(tunnel);
+        }
+        // Names that came to nothing are forgotten when another one comes.
+        known.retain(|_, tunnel| {
+            Arc::strong_count(tunnel) > 1 || tunnel.with(|s| !s.carriers.is_empty() || s.dialling.is_some())
+        });
+        let name: Arc<str> = name.into();
+        let tunnel = Arc::new(Tunnel::new(Arc::clone(&name)));
+        known.insert(name, Arc::clone(&tunnel));
+        tunnel
+    }
+
+    /// All that are known.
+    pub(super) fn all(&self) -> Vec<Arc<Tunnel>> {
+        let mut all: Vec<_> = self.known.lock().values().cloned().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// Ends a tunnel that the other side has dialled. False if there is none.
+    pub fn close(&self, name: &str) -> bool {
+        let tunnel = self.known.lock().get(name).cloned();
+        let Some(tunnel) = tunnel else { return false };
+        let was_up = tunnel.with(|state| state.carriers.iter().any(|carrier| carrier.role == Role::Acceptor));
+        tunnel.end(Role::Acceptor, Code::Removed);
+        was_up
+    }
+
+    /// No new streams are opened or taken; those that there are may end.
+    pub fn drain(&self, patience: Duration) {
+        for tunnel in self.all() {
+            for carrier in tunnel.with(|state| state.carriers.clone()) {
+                carrier.with(|mux, wakes| mux.leave(patience, wakes));
+            }
+        }
+    }
+
+    /// Keeps up what the plan says, and nothing else.
+    pub fn reconcile(&self, plan: &Plan, threads: &[Thread]) {
+        for tunnel in self.all() {
+            if !plan.tunnels.contains_key(&tunnel.name) {
+                tunnel.stop_dialling();
+            }
+        }
+        let Some(node) = &plan.settings.tunnels else { return };
+        for (name, spec) in &plan.tunnels {
+            let tunnel = self.get(name);
+            let is_same = |dialling: &Dialling| dialling.spec == *spec && Arc::ptr_eq(&dialling.node, node);
+            if tunnel.with(|state| state.dialling.as_ref().is_some_and(is_same)) {
+                continue;
+            }
+            tunnel.stop_dialling();
+            let tasks = (0..node.spec.carriers.max(1)).zip(threads.iter().cycle()).map(|(index, thread)| {
+                let order = dial::Order {
+                    tunnel: Arc::clone(&tunnel),
+                    spec: Arc::clone(spec),
+                    node: Arc::clone(node),
+                    index,
+                };
+                thread.runtime.spawn(dial::keep(Arc::clone(&thread.worker), order)).abort_handle()
+            });
+            let tasks = tasks.collect();
+            tunnel.with(|state| {
+                state.dialling = Some(Dialling { spec: Arc::clone(spec), node: Arc::clone(node), tasks });
+            });
+        }
+    }
+}

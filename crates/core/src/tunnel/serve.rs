@@ -1,0 +1,116 @@
+//! Streams that the other side opens: each becomes a session at the listener, without a socket, of its service.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use qanat_plan::Level;
+use qanat_wire::tunnel_frame::Code;
+
+use super::carrier::Carrier;
+use super::mux::Request;
+use super::prove;
+use super::registry::Tunnel;
+use super::stream::TunnelStream;
+use crate::address::Address;
+use crate::gateway::shared::Worker;
+use crate::plan::{Listener, Plan};
+use crate::session::Session;
+use crate::session::registry::Open;
+use crate::session::run;
+use crate::stream::Socket;
+
+/// A carrier's place in its tunnel, as long as this lives.
+pub(super) struct Joined<'a> {
+    tunnel: &'a Tunnel,
+    carrier: &'a Arc<Carrier>,
+}
+
+impl<'a> Joined<'a> {
+    pub(super) fn new(tunnel: &'a Tunnel, carrier: &'a Arc<Carrier>) -> Self {
+        tunnel.join(carrier);
+        Self { tunnel, carrier }
+    }
+}
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        self.tunnel.leave(self.carrier);
+    }
+}
+
+/// Serves a stream, or refuses it and says why.
+pub(super) fn begin(
+    worker: &Arc<Worker>,
+    tunnel: &Arc<Tunnel>,
+    carrier: &Arc<Carrier>,
+    stream: TunnelStream,
+    request: &Request,
+) {
+    let plan = worker.shared.plan.load_full();
+    let listener = match admit(&plan, tunnel, carrier, &stream, request) {
+        Ok(listener) => listener,
+        Err(code) => {
+            tunnel.counters.refused.fetch_add(1, Relaxed);
+            let service = &request.service;
+            let line = format!("tunnel {}: service {service} refused: {}", tunnel.name, code.name());
+            plan.settings.error_log.write(Level::Error, &line);
+            stream.reset_on_close(code);
+            return;
+        }
+    };
+    tunnel.counters.served.fetch_add(1, Relaxed);
+    let descriptors = listener.session_cost();
+    let client = request.client.map_or_else(|| Address::Unix("".into()), Address::Inet);
+    let mut session = Session::begin(worker.shared.next_session(), plan, listener, client);
+    session.local = request.local.map(Address::Inet);
+    let open = Open::begin(Arc::clone(worker), session, descriptors);
+    let serving = Serving::begin(tunnel);
+    tokio::spawn(async move {
+        let _serving = serving;
+        run::run(open, Socket::Tunnel(stream)).await;
+    });
+}
+
+/// The listener of the service that is asked for, if all that is needed for it is there.
+fn admit(
+    plan: &Plan,
+    tunnel: &Tunnel,
+    carrier: &Carrier,
+    stream: &TunnelStream,
+    request: &Request,
+) -> Result<Arc<Listener>, Code> {
+    let name = &request.service;
+    let service = plan.services.get(&*format!("remote:{name}")).ok_or(Code::NoService)?;
+    let binding = plan.bindings.get(&*format!("{}/{name}", tunnel.name)).ok_or(Code::NotBound)?;
+    let is_proved = match (&service.key, &request.proof) {
+        (key, None) => key.is_empty(),
+        (key, Some(proof)) => {
+            let expected = prove::service(key, &carrier.exporter, stream.number(), name);
+            !key.is_empty() && prove::is_same(&expected, proof)
+        }
+    };
+    if !is_proved {
+        return Err(Code::KeyMismatch);
+    }
+    let most = plan.settings.tunnels.as_ref().map_or(0, |node| u64::from(node.spec.max_streams));
+    if tunnel.serving.load(Relaxed) >= most {
+        return Err(Code::Limit);
+    }
+    plan.listeners.get(binding.listener.as_str()).cloned().ok_or(Code::NoService)
+}
+
+/// A stream that is being served.
+struct Serving(Arc<Tunnel>);
+
+impl Serving {
+    fn begin(tunnel: &Arc<Tunnel>) -> Self {
+        tunnel.serving.fetch_add(1, Relaxed);
+        Self(Arc::clone(tunnel))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.fetch_sub(1, Relaxed);
+    }
+}

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from qanat.compiler.record import Record
+from qanat.compiler.tunnel_plan import (  # noqa: TC001 - msgspec reads the annotations
+    Binding,
+    Service,
+    Tunnel,
+    TunnelNode,
+)
 
 SCHEMA = 1
 
@@ -17,10 +23,6 @@ SCHEMA = 1
 # capture).
 Part = tuple[bool, str]
 Template = tuple[Part, ...]
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every plan type: immutable, compared by value, strict about fields."""
 
 
 class Keepalive(Record, frozen=True, kw_only=True):
@@ -399,52 +401,6 @@ class Variable(Record, frozen=True, kw_only=True):
     volatile: bool = False
     kind: Map
     origin: str
-
-
-class TunnelPeer(Record, frozen=True, kw_only=True):
-    """`peer NAME ed25519:KEY …`."""
-
-    name: str
-    key: bytes
-    tunnels: tuple[str, ...] = ()
-
-
-class TunnelNode(Record, frozen=True, kw_only=True):
-    """`tunnels { … }`: who this node is to the others, and whom it trusts."""
-
-    key: bytes
-    generation: int
-    secret: bytes = b""
-    peers: tuple[TunnelPeer, ...] = ()
-    heartbeat_s: int = 10
-    carriers: int = 2
-    handshake_timeout_ms: int = 5000
-    max_streams: int = 16_384
-
-
-class Tunnel(Record, frozen=True, kw_only=True):
-    """A tunnel that this node dials."""
-
-    name: str
-    dial: str
-    peer: str | None = None
-    origin: str
-
-
-class Service(Record, frozen=True, kw_only=True):
-    """A service as far as its name and its key go; `id` is `KIND:NAME`."""
-
-    id: str
-    key: bytes = b""
-    pending_timeout_ms: int = 5000
-    origin: str
-
-
-class Binding(Record, frozen=True, kw_only=True):
-    """A remote service that may be opened through a tunnel; `id` is `TUNNEL/SERVICE`."""
-
-    id: str
-    listener: str
 
 
 class Settings(Record, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qanat.compiler.plan import (
-    Binding,
     Certificate,
     ChangeSet,
     Listener,
@@ -17,15 +16,15 @@ from qanat.compiler.plan import (
     Objects,
     Removals,
     Server,
-    Service,
     Settings,
-    Tunnel,
     Upstream,
     Variable,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from qanat.compiler.tunnel_plan import Binding, Service, Tunnel
 
 # Kind of object -> the field that is its id.
 KINDS = {

@@ -24,7 +24,7 @@ struct Seen {
     name: String,
     state: String,
     error: Option<String>,
-    carriers: Vec<serde_json::Value>,
+    carriers: Vec<serde::de::IgnoredAny>,
 }
 
 impl Node {

@@ -4,7 +4,7 @@
 mod vectors;
 
 use proptest::prelude::*;
-use qanat_wire::client_hello::{Progress, parse};
+use qanat_wire::client_hello::{Progress, is_grease, parse};
 
 #[test]
 fn every_vector_gives_the_stated_result() {
@@ -105,4 +105,41 @@ proptest! {
         }
         assert_stable(&bytes);
     }
+}
+
+/// A hello with these cipher suites and extensions.
+fn hello(suites: &[u16], extensions: &[(u16, &[u8])]) -> Vec<u8> {
+    let vector16 = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+    let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
+    let extensions: Vec<u8> = extensions
+        .iter()
+        .flat_map(|(kind, content)| [&kind.to_be_bytes()[..], &vector16(content)].concat())
+        .collect();
+    let body = [&[3, 3], &[7; 32][..], &[0], &vector16(&suites), &[1, 0], &vector16(&extensions)].concat();
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let message = [&[1], &length[1..], &body].concat();
+    [&[22, 3, 1], &vector16(&message)[..]].concat()
+}
+
+#[test]
+fn all_that_is_offered_can_be_listed() {
+    let versions = [6, 0x8a, 0x8a, 3, 4, 3, 3];
+    let bytes = hello(&[0x1a1a, 0x1301, 0xc02f], &[(0x2a2a, b""), (43, &versions), (0xfe0d, b"ech")]);
+    let mut joined = Vec::new();
+    let Progress::Complete(hello) = parse(&bytes, &mut joined) else { panic!("{bytes:?}") };
+    assert_eq!(hello.cipher_suites().collect::<Vec<_>>(), [0x1a1a, 0x1301, 0xc02f]);
+    let extensions: Vec<_> = hello.extensions().collect();
+    assert_eq!(extensions, [(0x2a2a, &b""[..]), (43, &versions), (0xfe0d, b"ech")]);
+    assert_eq!(hello.versions(), [0x8a8a, 0x0304, 0x0303]);
+    assert!([0x1a1a, 0x2a2a, 0x8a8a].into_iter().all(is_grease));
+    assert!(![0x1301, 0x0a1a, 0x1b1b, 43].into_iter().any(is_grease));
+}
+
+#[test]
+fn without_a_list_of_versions_there_is_one() {
+    let bytes = hello(&[0x1301], &[]);
+    let mut joined = Vec::new();
+    let Progress::Complete(hello) = parse(&bytes, &mut joined) else { panic!("{bytes:?}") };
+    assert_eq!(hello.versions(), [0x0303]);
+    assert_eq!(hello.extensions().count(), 0);
 }

@@ -34,6 +34,19 @@ def test_servers_without_any_have_none(site: Site) -> None:
     assert compiled.objects.servers[0].handlers.access == ()
 
 
+def test_a_certificate_can_be_left_to_handlers(site: Site) -> None:
+    compiled = site.stream(
+        "ssl_client_hello_by_python a:greet; ssl_certificate_by_python a:choose;"
+        " proxy_ssl_verify_by_python a:judge; server { listen 1 ssl; return x; }"
+    )
+    server = compiled.objects.servers[0]
+    assert server.tls is not None
+    assert server.tls.certificates == ()
+    handlers = server.handlers
+    assert (handlers.client_hello, handlers.certificate) == (("a:greet",), ("a:choose",))
+    assert handlers.verify == ("a:judge",)
+
+
 def test_a_block_is_named_by_its_place(site: Site) -> None:
     compiled = site.stream(
         "init_by_python_block { N = 1 } python_path py;"

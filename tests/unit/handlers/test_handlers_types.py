@@ -10,14 +10,19 @@ from mypy import api
 from qanat.handlers import (
     AccessSession,
     BalanceSession,
+    CertificateSession,
+    ClientHelloSession,
     DatagramSession,
     LogRecord,
     PhaseError,
     PrereadSession,
+    VerifySession,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from qanat.handlers.sessions import Phase
 
 HEAD = """
 from qanat.handlers import *
@@ -27,6 +32,17 @@ async def access(session: AccessSession) -> None:
 
 async def preread(session: PrereadSession) -> None:
     {preread}
+
+def client_hello(session: ClientHelloSession) -> None:
+    {client_hello}
+
+async def certificate(session: CertificateSession) -> Certificate | None:
+    {certificate}
+    return None
+
+def verify(session: VerifySession) -> bool | None:
+    {verify}
+    return None
 
 def balance(session: BalanceSession) -> Peer | None:
     {balance}
@@ -41,6 +57,9 @@ async def content(session: DatagramSession) -> None:
 RIGHT = {
     "access": 'session.reject(403, b"no")',
     "preread": "await session.peek(4); await session.read_until(b'x'); session.vars['a'] = 'b'",
+    "client_hello": "session.limit_versions(minimum='TLSv1.3'); session.reject(403)",
+    "certificate": "return Certificate.load('a.pem', b'key', password='secret')",
+    "verify": "session.reject(f'{session.peer}: {session.result}, {session.chain[0]!r}')",
     "balance": "session.more_tries(session.tries); session.last_failure",
     "log": "record.status + record.bytes_sent; record.ctx.anything",
     "content": "async for datagram in session.datagrams(): session.send(datagram[1:])",
@@ -63,12 +82,17 @@ def test_wrong_calls_are_refused(tmp_path: Path) -> None:
         tmp_path,
         access="await session.peek(1)",
         preread="session.more_tries(1)",
+        client_hello="session.reject(403, alert='nonsense')",
+        certificate="session.limit_versions(maximum='TLSv1.2')",
+        verify="session.tries = 1",
         balance="session.write(b'x')",
         log="record.reject(500)",
         content="await session.read_exactly(1)",
     )
-    for missing in ("peek", "more_tries", "write", "reject", "read_exactly"):
+    for missing in ("peek", "more_tries", "write", "reject", "read_exactly", "limit_versions"):
         assert f'has no attribute "{missing}"' in output
+    assert 'Argument "alert" to "reject"' in output
+    assert 'Property "tries" defined in "VerifySession" is read-only' in output
 
 
 class Handle:
@@ -84,16 +108,16 @@ class Handle:
         (AccessSession, "peek"),
         (PrereadSession, "more_tries"),
         (BalanceSession, "read"),
+        (ClientHelloSession, "peek"),
+        (CertificateSession, "limit_versions"),
+        (VerifySession, "alpn"),
         (LogRecord, "reject"),
         (DatagramSession, "peek"),
     ],
 )
-def test_forced_calls_are_refused(
-    kind: type[AccessSession | PrereadSession | BalanceSession | LogRecord | DatagramSession],
-    name: str,
-) -> None:
+def test_forced_calls_are_refused(kind: type[Phase], name: str) -> None:
     session = kind(Handle())  # type: ignore[arg-type]
     with pytest.raises(PhaseError, match=f'"{name}" cannot be used in the some phase'):
         getattr(session, name)
     with pytest.raises(AttributeError):
-        session.nonsense  # type: ignore[union-attr]  # noqa: B018
+        session.nonsense  # type: ignore[attr-defined]  # noqa: B018

@@ -140,6 +140,14 @@ stream {
         set $seen ""; return chosen;
     }
     server {
+        listen 127.0.0.1:@stateful ssl;
+        ssl_client_hello_by_python app:greet;
+        ssl_certificate_by_python app:choose;
+        ssl_certificate default.test.pem; ssl_certificate_key default.test.key;
+        ssl_session_tickets off;
+        set $seen ""; return chosen;
+    }
+    server {
         listen 127.0.0.1:@bare ssl;
         ssl_certificate_by_python app:look_up;
         set $seen ""; return bare;
@@ -170,7 +178,7 @@ stream {
     }
     server {
         listen 127.0.0.1:@slow ssl;
-        ssl_certificate_by_python app:slow;
+        ssl_certificate_by_python app:slow; python_timeout 30s;
         set $seen ""; return slow;
     }
     server {
@@ -356,15 +364,33 @@ def test_sessions_resume_for_the_same_name_only(running: Gateway, version: ssl.T
     first = talk(running, "chosen", "one.test", context)
     again = talk(running, "chosen", "one.test", context, first.session)
     assert (first.is_resumed, again.is_resumed) == (False, True)
+    assert [line[-4:] for line in running.log_lines(2)] == ["[HC]", " [H]"], "chosen once"
     other = talk(running, "chosen", "two.test", context, first.session)
     assert (other.shown, other.is_resumed) == ("two.test", False)
+    assert running.log_lines(3)[2].endswith("[HC]")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("front", ["chosen", "stateful"])
+def test_what_a_handler_left_to_the_configuration_resumes(
+    running: Gateway, version: ssl.TLSVersion, front: str
+) -> None:
+    context = tls_context()
+    context.minimum_version = context.maximum_version = version
+    first = talk(running, front, "other.test", context)
+    again = talk(running, front, "other.test", context, first.session)
+    assert (first.is_resumed, again.is_resumed) == (False, True)
+    assert (first.shown, again.shown) == ("default.test", "default.test")
+    assert [line[-4:] for line in running.log_lines(2)] == ["[HC]", " [H]"]
 
 
 def test_many_clients_wait_for_a_slow_handler(running: Gateway) -> None:
+    context = tls_context()
+
     async def one() -> bytes:
         async with asyncio.timeout(2 * PATIENCE):
             reader, writer = await asyncio.open_connection(
-                LOCALHOST, running.port("slow"), ssl=tls_context(), server_hostname="two.test"
+                LOCALHOST, running.port("slow"), ssl=context, server_hostname="two.test"
             )
             answer = await reader.read()
             writer.close()

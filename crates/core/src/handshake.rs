@@ -67,17 +67,17 @@ async fn handled(session: &mut Session, socket: Socket, timeout: Duration) -> Re
     Ok(Stream::Client(Box::new(stream)))
 }
 
-/// Asks the handlers, if the server has any.
+/// Asks the handlers, if the server has any. Those that choose certificates are not asked again by a client that resumes
+/// a session.
 async fn decide(
     session: &mut Session,
     settings: &ServerTls,
     opening: &mut Opening<Socket>,
 ) -> Result<Arc<rustls::ServerConfig>, (SessionError, Alert)> {
-    let decision = match opening.records.take() {
-        Some(records) if session.server.decides_handshakes() => {
-            phase::client_hello(session, opening.stream(), records).await?
-        }
-        _ => tls::Decision::default(),
+    let records = opening.records.take().filter(|_| session.server.decides_handshakes());
+    let decision = match records {
+        Some(records) => ask(session, settings, opening, records).await?,
+        None => tls::Decision::default(),
     };
     settings.config_for(decision).map_err(|unserved| {
         let (alert, level) = match unserved {
@@ -88,4 +88,25 @@ async fn decide(
         let text = format!("TLS handshake refused: {unserved}, for \"{name}\"");
         (SessionError::new(Status::Internal, Source::Gateway, level, text), alert)
     })
+}
+
+async fn ask(
+    session: &mut Session,
+    settings: &ServerTls,
+    opening: &Opening<Socket>,
+    records: Vec<u8>,
+) -> Result<tls::Decision, (SessionError, Alert)> {
+    let chains = session.server.handlers.as_ref();
+    if chains.is_none_or(|chains| chains.certificate.is_none()) {
+        return phase::client_hello(session, opening.stream(), records, false).await;
+    }
+    let name = opening.info.server_name.as_deref();
+    let chosen = settings.chosen_before(&records, name);
+    let wants_certificate = chosen.is_none();
+    let mut decision = phase::client_hello(session, opening.stream(), records, wants_certificate).await?;
+    match chosen {
+        Some(choice) => decision.certificate = choice,
+        None => settings.remember(decision.certificate.as_ref(), name),
+    }
+    Ok(decision)
 }

@@ -14,6 +14,7 @@ mod peer;
 mod recipe;
 mod record;
 mod refusal;
+mod remembered;
 mod resumption;
 mod server;
 mod suites;

@@ -19,6 +19,8 @@ const HOST_NAME: u8 = 0;
 
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
+const SESSION_TICKET: u16 = 35;
+const PRE_SHARED_KEY: u16 = 41;
 const SUPPORTED_VERSIONS: u16 = 43;
 
 /// What the bytes so far amount to. More bytes change the answer only while it is [`Progress::Incomplete`].
@@ -45,6 +47,8 @@ pub struct ClientHello<'a> {
     pub server_name: Option<&'a [u8]>,
     /// Protocols of the ALPN extension, in the client's order.
     pub alpn: Vec<&'a [u8]>,
+    /// The session that an older client wants to go on with; others send bytes that mean nothing.
+    pub session_id: &'a [u8],
     cipher_suites: &'a [u8],
     extensions: &'a [u8],
 }
@@ -64,6 +68,26 @@ impl<'a> ClientHello<'a> {
     pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + 'a {
         let mut cursor = Cursor::new(self.extensions);
         std::iter::from_fn(move || Some((cursor.u16()?, cursor.vector16()?)))
+    }
+
+    /// Tickets of sessions that the client wants to resume: those of `pre_shared_key` (RFC 8446 §4.2.11), and that of
+    /// `session_ticket` (RFC 5077).
+    pub fn tickets(&self) -> Vec<&'a [u8]> {
+        let mut tickets = Vec::new();
+        for (kind, content) in self.extensions() {
+            match kind {
+                PRE_SHARED_KEY => {
+                    let mut identities = Cursor::new(Cursor::new(content).vector16().unwrap_or_default());
+                    // After each comes its age.
+                    while let (Some(ticket), Some(_)) = (identities.vector16(), identities.u32()) {
+                        tickets.push(ticket);
+                    }
+                }
+                SESSION_TICKET if !content.is_empty() => tickets.push(content),
+                _ => {}
+            }
+        }
+        tickets
     }
 
     /// Numbers of the versions offered, in the client's order, GREASE included: those of `supported_versions`, or else
@@ -204,11 +228,12 @@ fn read_hello(body: &[u8]) -> Option<ClientHello<'_>> {
     let mut cursor = Cursor::new(body);
     let legacy_version = cursor.u16()?;
     cursor.take(32)?;
-    let _session_id = cursor.vector8()?;
+    let session_id = cursor.vector8()?;
     let cipher_suites = cursor.vector16()?;
     let _compression_methods = cursor.vector8()?;
     let mut hello = ClientHello {
         legacy_version,
+        session_id,
         cipher_suites,
         protocol: ProtocolVersion::from_wire(legacy_version),
         ..ClientHello::default()

@@ -143,3 +143,13 @@ fn without_a_list_of_versions_there_is_one() {
     assert_eq!(hello.versions(), [0x0303]);
     assert_eq!(hello.extensions().count(), 0);
 }
+
+#[test]
+fn tickets_are_found_wherever_a_version_has_them() {
+    let offered = [0, 17, 0, 3, b'o', b'n', b'e', 0, 0, 0, 1, 0, 2, b't', b'w', 0, 0, 0, 2];
+    let bytes = hello(&[0x1301], &[(35, b"old"), (35 + 1, b"no"), (41, &offered)]);
+    let mut joined = Vec::new();
+    let Progress::Complete(hello) = parse(&bytes, &mut joined) else { panic!("{bytes:?}") };
+    assert_eq!(hello.tickets(), [&b"old"[..], b"one", b"tw"]);
+    assert_eq!(hello.session_id, b"");
+}

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+_UNKNOWN_KIND = "the key is of a kind that this version cannot read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +81,33 @@ def read_key(pem: bytes) -> Key:
     """Read a private key. Raise `ValueError`."""
     if b"PRIVATE KEY-----" not in pem:
         raise ValueError("no start line: there is no private key in PEM form")
-    return _key_of(load_pem_private_key, pem, None)
+    try:
+        return _key_of(load_pem_private_key(pem, password=None))
+    except TypeError as error:
+        raise ValueError("the key is encrypted, which this version cannot read") from error
+    except UnsupportedAlgorithm as error:
+        raise ValueError(_UNKNOWN_KIND) from error
+    except ValueError as error:
+        raise ValueError("the key is damaged") from error
 
 
 def read_any_key(data: bytes, password: bytes | None) -> Key:
     """Read a private key, as PEM or DER, encrypted or not. Raise `ValueError`."""
-    is_pem = b"-----BEGIN " in data
-    return _key_of(load_pem_private_key if is_pem else load_der_private_key, data, password)
-
-
-def _key_of(
-    load: Callable[[bytes, bytes | None], PrivateKeyTypes], data: bytes, password: bytes | None
-) -> Key:
+    load = load_pem_private_key if b"-----BEGIN " in data else load_der_private_key
+    is_open = password is None
     try:
-        key = load(data, password)
+        return _key_of(load(data, password))
     except TypeError as error:
-        message = "the key is encrypted, which this version cannot read"
-        if password is not None:
-            message = "the key is not encrypted, so no password opens it"
-        raise ValueError(message) from error
+        needs = "encrypted: it needs its password" if is_open else "not encrypted, and needs none"
+        raise ValueError(f"the key is {needs}") from error
     except UnsupportedAlgorithm as error:
-        raise ValueError("the key is of a kind that this version cannot read") from error
+        raise ValueError(_UNKNOWN_KIND) from error
     except ValueError as error:
-        message = (
-            "the key is damaged"
-            if password is None
-            else "the password is wrong, or the key is damaged"
-        )
-        raise ValueError(message) from error
+        guess = "" if is_open else "the password is wrong, or "
+        raise ValueError(f"{guess}the key is damaged") from error
+
+
+def _key_of(key: PrivateKeyTypes) -> Key:
     return Key(
         key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
         key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),

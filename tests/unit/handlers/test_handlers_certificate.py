@@ -65,8 +65,8 @@ def test_what_cannot_be_used() -> None:
         (CHAIN, other, None, "does not belong to the certificate"),
         (b"nonsense", KEY, None, "no certificate, neither as PEM nor as DER"),
         (CHAIN, b"nonsense", None, "the key is damaged"),
-        (CHAIN, locked, None, "the key is encrypted"),
-        (CHAIN, locked, "wrong", "or the password is wrong"),
+        (CHAIN, locked, None, "the key is encrypted: it needs its password"),
+        (CHAIN, locked, "wrong", "the password is wrong, or"),
         (CHAIN, KEY, "secret", "the key is not encrypted"),
     ):
         with pytest.raises(ValueError, match=problem):

@@ -42,7 +42,8 @@ pub struct Shown {
     pub name: String,
 }
 
-/// Runs the handlers of `ssl_client_hello` and `ssl_certificate`, in one call if there are both.
+/// Runs the handlers of `ssl_client_hello` and, if it `wants_certificate`, `ssl_certificate`, in one call if there are
+/// both.
 ///
 /// # Errors
 /// What a handler decided, or why it failed, with the alert for the client.
@@ -50,13 +51,15 @@ pub(crate) async fn client_hello(
     session: &mut Session,
     socket: &Socket,
     records: Vec<u8>,
+    wants_certificate: bool,
 ) -> Result<Decision, (SessionError, Alert)> {
     let chains = session.server.handlers.as_ref();
-    let chains = chains.map(|chains| (chains.client_hello.clone(), chains.certificate.clone()));
-    let (chain, then) = match chains {
-        Some((Some(first), then)) => (first, then),
-        Some((None, Some(only))) => (only, None),
-        _ => return Ok(Decision::default()),
+    let first = chains.and_then(|chains| chains.client_hello.clone());
+    let then = chains.and_then(|chains| chains.certificate.clone()).filter(|_| wants_certificate);
+    let (chain, then) = match (first, then) {
+        (Some(first), then) => (first, then),
+        (None, Some(only)) => (only, None),
+        (None, None) => return Ok(Decision::default()),
     };
     let ours = |error| (error, Alert::INTERNAL_ERROR);
     let input = Input::new(Vec::new(), 0);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use qanat_plan as spec;
 use qanat_wire::ProtocolVersion;
+use qanat_wire::client_hello::ClientHello;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
@@ -75,6 +76,20 @@ impl Recipe {
         Ok(config)
     }
 
+    /// The identities of sessions that a client could resume here.
+    pub(super) fn offered(&self, hello: &ClientHello<'_>) -> Vec<Vec<u8>> {
+        let wrapped = |ticket: &&[u8]| match (&self.tickets, &self.cache) {
+            (Some((tickets, _)), _) => tickets.decrypt(ticket),
+            (None, Some(cache)) => cache.get(ticket),
+            (None, None) => None,
+        };
+        let mut found: Vec<_> = hello.tickets().iter().filter_map(wrapped).collect();
+        let by_id = self.cache.as_ref().filter(|_| !hello.session_id.is_empty());
+        found.extend(by_id.and_then(|cache| cache.get(hello.session_id)));
+        let timeout_s = self.tls.session_timeout_s;
+        found.into_iter().filter_map(|one| Bounds::identity_of(one, IDENTITY, timeout_s)).collect()
+    }
+
     /// With tickets the client keeps the session. Without them it is kept here, if there is a cache.
     fn resume(&self, config: &mut ServerConfig, certificates: &Certificates) {
         let bounds = Bounds { identity: identity(certificates), timeout_s: self.tls.session_timeout_s };
@@ -91,8 +106,11 @@ impl Recipe {
     }
 }
 
+/// Length of an [`identity`].
+const IDENTITY: usize = 32;
+
 /// Digest of the leaf certificates.
-fn identity(certificates: &Certificates) -> Arc<[u8]> {
+pub(super) fn identity(certificates: &Certificates) -> Arc<[u8]> {
     let leaves = certificates.iter().filter_map(|certified| certified.key.cert.first());
     let digests: Vec<u8> = leaves.flat_map(|leaf| suites::digest(leaf)).collect();
     suites::digest(&digests).into()

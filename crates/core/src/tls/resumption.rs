@@ -25,16 +25,27 @@ impl Bounds {
         [&self.identity, &clock::wall().as_secs().to_be_bytes()[..], session].concat()
     }
 
+    /// The identity, so long, in what [`Self::wrap`] made; none when the time is over.
+    pub(super) fn identity_of(mut wrapped: Vec<u8>, length: usize, timeout_s: u32) -> Option<Vec<u8>> {
+        let (_, rest) = wrapped.split_at_checked(length)?;
+        is_fresh(rest, timeout_s)?;
+        wrapped.truncate(length);
+        Some(wrapped)
+    }
+
     /// Undoes [`Self::wrap`]; none for another identity, or when the time is over.
     fn unwrap(&self, mut wrapped: Vec<u8>) -> Option<Vec<u8>> {
         let rest = wrapped.strip_prefix(self.identity.as_ref())?;
-        let issued = u64::from_be_bytes(*rest.first_chunk::<STAMP>()?);
-        let age = clock::wall().as_secs().checked_sub(issued)?;
-        if age > u64::from(self.timeout_s) {
-            return None;
-        }
+        is_fresh(rest, self.timeout_s)?;
         Some(wrapped.split_off(self.identity.len() + STAMP))
     }
+}
+
+/// Something if the time in the stamp at the beginning of `rest` is not over.
+fn is_fresh(rest: &[u8], timeout_s: u32) -> Option<()> {
+    let issued = u64::from_be_bytes(*rest.first_chunk::<STAMP>()?);
+    let age = clock::wall().as_secs().checked_sub(issued)?;
+    (age <= u64::from(timeout_s)).then_some(())
 }
 
 /// Session tickets of a server.

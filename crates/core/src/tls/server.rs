@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use qanat_plan as spec;
 use qanat_wire::ProtocolVersion;
+use qanat_wire::client_hello::{self, Progress};
 use rustls::ServerConfig;
 
-use super::recipe::Recipe;
+use super::recipe::{Recipe, identity};
+use super::remembered::Remembered;
 use super::{Certificates, CertifiedKey, TlsContext};
 
 /// TLS settings of a virtual server, ready to accept.
@@ -22,6 +24,7 @@ pub struct ServerTls {
     certificates: Certificates,
     /// How to make other configurations, where handlers may ask for them.
     recipe: Option<Recipe>,
+    remembered: Remembered,
 }
 
 /// What handlers have decided about a handshake.
@@ -74,8 +77,25 @@ impl ServerTls {
                 rejects: tls.reject_handshake,
                 certificates: certificates.clone(),
                 recipe: is_handled.then_some(recipe),
+                remembered: Remembered::default(),
             })
         })
+    }
+
+    /// What handlers chose when the session began that the client is about to resume; none if it is not, or if that is
+    /// forgotten.
+    pub fn chosen_before(&self, records: &[u8], name: Option<&str>) -> Option<Option<Arc<CertifiedKey>>> {
+        let recipe = self.recipe.as_ref()?;
+        let mut joined = Vec::new();
+        let Progress::Complete(hello) = client_hello::parse(records, &mut joined) else { return None };
+        let offered = recipe.offered(&hello);
+        offered.iter().find_map(|identity| self.remembered.get(identity, name))
+    }
+
+    /// Remembers the certificate that handlers have chosen for a name, for [`Self::chosen_before`].
+    pub fn remember(&self, choice: Option<&Arc<CertifiedKey>>, name: Option<&str>) {
+        let shown = choice.map_or_else(|| self.certificates.clone(), |choice| vec![Arc::clone(choice)]);
+        self.remembered.put(&identity(&shown), name, choice);
     }
 
     /// The configuration for what handlers have decided.

@@ -98,6 +98,15 @@ impl Handled {
     }
 }
 
+impl Drop for Handled {
+    /// Sessions end with their listener.
+    fn drop(&mut self) {
+        for session in self.sessions.values() {
+            session.task.abort();
+        }
+    }
+}
+
 impl UdpListener {
     /// Leaves a session with its first datagram to its handlers.
     pub(super) fn hand_over(&mut self, open: Open, arrival: &Arrival, reply: ReplyPath, datagram: &[u8]) {

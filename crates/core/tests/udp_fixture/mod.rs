@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use qanat_core::gateway::shared::{Shared, Worker};
 use qanat_core::log::writer::LogWriter;
+use qanat_core::phase::Hooks;
 use qanat_core::plan::Plan;
 use qanat_core::plan::link::{Context, link};
 use qanat_core::tls::TlsContext;
@@ -38,6 +39,8 @@ pub(crate) struct Change {
     pub(crate) change: spec::ChangeSet,
     /// The listener's socket; a clone of it keeps the port.
     pub(crate) socket: StdSocket,
+    /// What runs handlers.
+    pub(crate) hooks: Option<Arc<dyn Hooks>>,
 }
 
 impl Change {
@@ -80,7 +83,7 @@ impl Gateway {
         let address = socket.local_addr().unwrap();
         let log = log_path();
         let change = change_set(address, content, peers, &log);
-        let mut change = Change { change, socket: socket.try_clone().unwrap() };
+        let mut change = Change { change, socket: socket.try_clone().unwrap(), hooks: None };
         tweak(&mut change);
         if change.change.put.listeners[0].mesh {
             let socket = socket2::SockRef::from(&socket);
@@ -88,7 +91,8 @@ impl Gateway {
             drop(socket.set_ip_transparent_v4(true).and(socket.set_ip_transparent_v6(true)));
         }
         let (logs, tls) = (LogWriter::start().unwrap(), TlsContext::new().unwrap());
-        let plan = link(&Plan::default(), &change.change, &Context { logs: &logs, tls: &tls }).unwrap();
+        let before = Plan { hooks: change.hooks.take(), ..Plan::default() };
+        let plan = link(&before, &change.change, &Context { logs: &logs, tls: &tls }).unwrap();
         let shared = Arc::new(Shared::new(logs, tls));
         shared.plan.store(Arc::new(plan));
         let worker = Arc::new(Worker::new(0, Arc::clone(&shared)));

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness.clients import ask, connect, read_all
 from tests.harness.gateway import StartError, run
 from tests.harness.handlers import write_module
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,6 +220,28 @@ def test_a_start_that_fails_refuses_to_run(site: Site) -> None:
     site.write("one", MODULE.replace('note("start")', "raise OSError('no redis')"))
     with pytest.raises(StartError, match="startup function app:start failed: OSError: no redis"):
         site.gateway.start()
+
+
+def test_a_start_that_is_interrupted_ends(site: Site) -> None:
+    text = MODULE.replace("    background(wait())", "    await wait()")
+    site.write("one", text)
+    with (site.gateway.prefix / "stderr").open("wb") as errors:
+        process = subprocess.Popen(site.gateway.command(), stderr=errors)
+    until(site.file.exists, "the beginning of the start")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    site.expect("start one", "cancelled one")
+    assert site.gateway.stderr() == ""
+
+
+def test_a_reload_that_waits_does_not_hold_the_end_up(site: Site) -> None:
+    site.write("one")
+    site.gateway.start()
+    site.write("two", MODULE.replace("    background(wait())", "    await wait()"))
+    site.reload()
+    until(lambda: "start two" in site.events(), "the beginning of the start")
+    site.gateway.stop()
+    assert sorted(site.events()[2:]) == ["cancelled one", "cancelled two", "stop one"]
 
 
 def test_a_drain_keeps_the_code_to_the_end(site: Site) -> None:

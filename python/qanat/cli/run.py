@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,9 @@ def run(options: RunOptions) -> int:
     )
     try:
         return asyncio.run(serve(start))
+    except KeyboardInterrupt:
+        # Before the signals are taken over.
+        return 128 + signal.SIGINT
     finally:
         if pid_file is not None:
             pid_file.remove()

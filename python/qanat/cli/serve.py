@@ -59,6 +59,10 @@ async def _serve(start: Start, engine: NativeEngine) -> int:
     handlers = Handlers(engine.bridge(), engine.log, hooks)
     try:
         gateway, api = await open_live(loaded, start.source, engine, handlers)
+    except asyncio.CancelledError:
+        # Interrupted, perhaps by whoever does not want to wait for a function of the start.
+        await stop(engine, handlers)
+        raise
     except ConfigError as error:
         start.messages.problems(error.problems)
         await stop(engine, handlers)

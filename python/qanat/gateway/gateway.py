@@ -40,7 +40,7 @@ class Gateway(GatewayDecorators):
     `preread_timeout="5s"`, `error_log="gateway.log"`.
 
     A keyword may be text, a number, True or False (`on` and `off`), an upstream, a tuple for
-    several words, or a list for a directive that is repeated. Relative paths start from the
+    several words, a list for a directive that is repeated, or a dictionary for a block. Relative paths start from the
     directory of the file, or else from the working directory. Errors of a configuration are
     reported when it is served, with the file and line of the call that is at fault.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
@@ -9,20 +10,25 @@ from qanat.config.tree import Directive
 from qanat.gateway.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from qanat.gateway.place import Place
 
 Word = str | int | float | bool | PathLike[str] | Upstream
-Value = Word | tuple[Word, ...] | list[Word | tuple[Word, ...]] | None
+Words = Word | tuple[Word, ...]
+Value = Words | Sequence[Words] | Mapping[str, Words | Sequence[Words]] | None
 """What a keyword may be: a word; a tuple, for several words; a list, for a directive that repeats;
-or None, for none."""
+a dictionary, for a block; or None, for none."""
 
 
 def directives(given: Mapping[str, Value], place: Place) -> Iterator[Directive]:
-    """Make the directives of keywords; `return_` stands for `return`."""
+    """Make the directives of keywords; `return_` stands for `return`. Raise `TypeError`."""
     for keyword, value in given.items():
         name = keyword.removesuffix("_")
+        if isinstance(value, Mapping):
+            block = tuple(directives(value, place))
+            yield Directive(name, (), place.file, place.line, block)
+            continue
         for words in value if isinstance(value, list) else [value]:
             if words is not None:
                 several = words if isinstance(words, tuple) else (words,)

@@ -14,7 +14,8 @@ from qanat import *
 
 gateway = Gateway(python_timeout="1s")
 group = gateway.upstream("group", "127.0.0.1:1", Peer("127.0.0.1:2"), balance="least_conn")
-server = gateway.listen("127.0.0.1:0", proxy_pass=group, allow=["10.0.0.1", "::1"], deny="all")
+networks: list[str] = ["10.0.0.1", "::1"]
+server = gateway.listen("127.0.0.1:0", proxy_pass=group, allow=networks, deny="all")
 
 @server.access
 def admit(session: AccessSession) -> None:

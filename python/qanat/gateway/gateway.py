@@ -40,9 +40,9 @@ class Gateway(GatewayDecorators):
     `preread_timeout="5s"`, `error_log="gateway.log"`.
 
     A keyword may be text, a number, True or False (`on` and `off`), an upstream, a tuple for
-    several words, a list for a directive that is repeated, or a dictionary for a block. Relative paths start from the
-    directory of the file, or else from the working directory. Errors of a configuration are
-    reported when it is served, with the file and line of the call that is at fault.
+    several words, a list for a directive that is repeated, or a dictionary for a block. Relative
+    paths start from the directory of the file, or else from the working directory. Errors of a
+    configuration are reported when it is served, with the file and line of the call at fault.
 
     `run` serves until a signal ends it; `async with` serves inside an event loop of yours.
     """

@@ -83,7 +83,9 @@ def test_keywords_are_directives() -> None:
         "    allow 10.0.0.0/8;\n    allow 127.0.0.1;\n    deny all;\n"
         "    access_log logs/a.log main;\n    access_log off;\n"
         "    proxy_next_upstream_tries 2;\n"
-        "    frame {\n        header >HH type length;\n        length length;\n        body json;\n    }\n"
+        "    frame {\n"
+        "        header >HH type length;\n        length length;\n        body json;\n"
+        "    }\n"
         "}\n"
         'server {\n    listen 9001;\n    return "$kind\n";\n}\n'
     )

@@ -14,6 +14,7 @@ pub mod mailbox;
 mod stages;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use qanat_plan as spec;
 
@@ -95,13 +96,23 @@ pub struct Chain {
     pub phase: Phase,
     /// The phase and the handlers' names, one a line: what a call is looked up by.
     pub key: Arc<str>,
+    /// What the handlers did last.
+    pub(crate) habit: Arc<Habit>,
+}
+
+/// How calls of a chain begin, learned from the last one.
+#[derive(Debug, Default)]
+pub(crate) struct Habit {
+    /// With a look at the client's bytes. Such a call is worth a moment of patience: with the bytes at hand the handler
+    /// need not suspend.
+    pub(crate) looks_first: AtomicBool,
 }
 
 impl Chain {
     /// The handlers of these names; none if there are none.
     pub(crate) fn link(phase: Phase, names: &[String]) -> Option<Self> {
         let key = || format!("{}\n{}", phase.name(), names.join("\n")).into();
-        (!names.is_empty()).then(|| Self { phase, key: key() })
+        (!names.is_empty()).then(|| Self { phase, key: key(), habit: Arc::default() })
     }
 }
 

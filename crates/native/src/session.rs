@@ -74,7 +74,7 @@ impl Session {
 
     /// Bytes that meet a wish; none if they may still come, which is signalled then.
     pub(crate) fn look(&self, wish: Wish, takes: bool) -> PyResult<Option<Vec<u8>>> {
-        let found = self.with(|exchange| match exchange.input.find(&wish) {
+        let found = self.with(|exchange| match exchange.look(&wish) {
             Ok(Some(count)) if takes => Ok(Some(exchange.input.take(count))),
             Ok(Some(count)) => Ok(Some(exchange.input.unread().iter().take(count).copied().collect())),
             Ok(None) => {
@@ -212,7 +212,7 @@ impl Session {
             return datagrams::send(self, data).map(|_| false);
         }
         let waits = self.with(|exchange| {
-            exchange.output.extend_from_slice(data);
+            exchange.write(data);
             exchange.drains = exchange.output.len() > OUTPUT_LIMIT;
             exchange.drains
         })?;

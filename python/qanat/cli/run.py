@@ -53,6 +53,8 @@ def run(options: RunOptions) -> int:
         if isinstance(readiness, int):
             return readiness
         # Imported late: a wrong configuration is refused without waiting for what serves.
+        import uvloop  # noqa: PLC0415
+
         from qanat.cli.serve import Start, serve  # noqa: PLC0415 - see above
 
         pid_file = _set_up_process(loaded, options)
@@ -71,7 +73,8 @@ def run(options: RunOptions) -> int:
         pid_file=pid_file,
     )
     try:
-        return asyncio.run(serve(start))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(start))
     except KeyboardInterrupt:
         # Before the signals are taken over.
         return 128 + signal.SIGINT

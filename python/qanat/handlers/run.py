@@ -1,14 +1,13 @@
 """Runs handlers in the event loop: takes the calls of a batch, and answers them.
 
-A handler that does not suspend is done within the batch, in a task that it shares with the others.
-One that suspends keeps that task for itself, and the rest of the batch gets another one; so
-whatever asyncio knows of the current task holds for handlers from their first line on.
+A handler that does not suspend is done within the batch. One that suspends goes on in a task of its
+own, see `task.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from qanat.handlers.errors import (
     RejectedError,
 )
 from qanat.handlers.failures import describe, waiting_places
+from qanat.handlers.task import SpareTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -50,8 +50,7 @@ class Calls:
         self._bridge = bridge
         self._generations = generations
         self._is_attached = False
-        self._waiting: deque[Session] = deque()
-        self._has_runner = False
+        self._spare: SpareTask | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[int, _Running] = {}
 
@@ -65,12 +64,16 @@ class Calls:
         """Run what still waits, then cancel what does not end."""
         if not self._is_attached:
             return
-        self._take()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._take)
+        await asyncio.sleep(0)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
         for running in tuple(self._running.values()):
             running.abandon()
-        asyncio.get_running_loop().remove_reader(self._bridge.fileno())
+        if self._spare is not None:
+            self._spare.task.cancel()
+        loop.remove_reader(self._bridge.fileno())
         self._is_attached = False
 
     def open_calls(self) -> Counter[tuple[int, str]]:
@@ -85,6 +88,11 @@ class Calls:
         """Forget a call that has ended."""
         self._running.pop(handle.call, None)
 
+    def gather_answers(self) -> None:
+        """Let the answers of this turn of the loop reach the workers together."""
+        self._bridge.begin_batch()
+        asyncio.get_running_loop().call_soon(self._bridge.end_batch)
+
     def _take(self) -> None:
         sessions, signals = self._bridge.take(_BATCH)
         for call in signals:
@@ -92,32 +100,38 @@ class Calls:
             if running is not None:
                 running.notice()
         if sessions:
-            self._waiting.extend(sessions)
-            if not self._has_runner:
-                self._start_runner()
+            self._run(sessions)
 
-    def _start_runner(self) -> None:
-        self._has_runner = True
-        task = asyncio.get_running_loop().create_task(self._run())
+    def _run(self, sessions: list[Session]) -> None:
+        """Run the handlers of a batch, each as far as its first suspension."""
+        spare = self._spare_task()
+        self._bridge.begin_batch()
+        spare.enter()
+        try:
+            for handle in sessions:
+                running = self.begin(handle)
+                if running is None and spare.is_fresh():
+                    continue
+                spare.leave()
+                if running is not None:
+                    self._go_on(running, spare)
+                spare = self._spare_task()
+                spare.enter()
+        finally:
+            spare.leave()
+            self._bridge.end_batch()
+
+    def _spare_task(self) -> SpareTask:
+        if self._spare is None or not self._spare.is_fresh():
+            self._spare = SpareTask(asyncio.get_running_loop())
+        return self._spare
+
+    def _go_on(self, running: _Running, spare: SpareTask) -> None:
+        """Have a handler that has suspended go on in the task that it has begun in."""
+        running.watch(spare.task)
+        task = spare.keep(running.finish)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _run(self) -> None:
-        """Run what waits, up to the first handler that suspends, and that one to its end."""
-        waiting = self._waiting
-        self._bridge.begin_batch()
-        while waiting:
-            running = self.begin(waiting.popleft())
-            if running is not None:
-                self._bridge.end_batch()
-                if waiting:
-                    self._start_runner()
-                else:
-                    self._has_runner = False
-                await running.finish()
-                return
-        self._bridge.end_batch()
-        self._has_runner = False
 
     def begin(self, handle: Session) -> _Running | None:
         """Run the handlers of a call; return what is left to do if one suspends."""
@@ -139,36 +153,56 @@ class Calls:
             result: Any = None
             for index, handler in enumerate(chain.handlers):
                 try:
-                    given = context.run(handler, session)
-                    if type(given) is CoroutineType:
-                        done, given = context.run(_first_step, given)
-                        if not done:
-                            at = (chain, index, result)
-                            return _Running(self, handle, at, session, context, given)
+                    given = context.run(_start, handler, session)
                 except BaseException as error:
                     answer_error(handle, chain, index, error)
                     return None
+                if type(given) is _Suspended:
+                    at = (chain, index, result)
+                    return _Running(self, handle, at, session, context, given)
                 result = result if given is None else given
             if chain.phase not in _LEADING or not handle.move_on():
                 answer(handle, chain, result)
                 return None
 
 
-def _first_step(coro: CoroutineType[Any, Any, Any]) -> tuple[bool, Any]:
-    """Run a coroutine to its first suspension: whether it ended, and what it gave or waits for."""
+class _Suspended:
+    """A coroutine at its first suspension, and what it waits for."""
+
+    __slots__ = ("awaited", "coro")
+
+    def __init__(self, coro: CoroutineType[Any, Any, Any], awaited: object) -> None:
+        self.coro = coro
+        self.awaited = awaited
+
+
+def _start(handler: Callable[[Any], Any], session: Phase) -> object:
+    """Run a handler to its end, or to its first suspension."""
+    result: object = handler(session)
+    if type(result) is not CoroutineType:
+        return result
     try:
-        return False, (coro, coro.send(None))
+        return _Suspended(result, result.send(None))
     except StopIteration as stop:
-        return True, stop.value
+        return stop.value
 
 
 @coroutine
 def _follow(
-    context: Context, coro: CoroutineType[Any, Any, Any], awaited: object, is_abandoned: list[bool]
+    context: Context,
+    suspended: _Suspended,
+    cancelled: asyncio.CancelledError | None,
+    is_abandoned: list[bool],
 ) -> Generator[Any, Any, Any]:
-    """Run the rest of a coroutine, which waits for `awaited`, as part of this task."""
+    """Run the rest of a coroutine as part of this task, which may have been cancelled already."""
+    coro, awaited = suspended.coro, suspended.awaited
     while True:
         try:
+            if cancelled is not None:
+                error, cancelled = cancelled, None
+                if isinstance(awaited, asyncio.Future):
+                    awaited.cancel()
+                raise error
             value = yield awaited
         except BaseException as error:
             if is_abandoned:
@@ -195,14 +229,14 @@ class _Running:
         at: tuple[Chain, int, object],
         session: Phase,
         context: Context,
-        suspended: tuple[CoroutineType[Any, Any, Any], object],
+        suspended: _Suspended,
     ) -> None:
         self._calls = calls
         self._handle = handle
         self._chain, self._index, self._result = at
         self._session = session
         self._context = context
-        self._coro, self._awaited = suspended
+        self._suspended = suspended
         self._task: asyncio.Task[Any] | None = None
         self._is_abandoned: list[bool] = []
 
@@ -219,7 +253,7 @@ class _Running:
             return
         if ending == "deadline":
             what = f"{self._chain.phase} handler {self._chain.names[self._index]}"
-            places = waiting_places(self._coro)
+            places = waiting_places(self._suspended.coro)
             self._handle.fail(f"{what} did not end in time, waiting{places}")
         if self._task is not None:
             self._task.cancel()
@@ -231,39 +265,40 @@ class _Running:
             self._is_abandoned.append(True)
             self._task.cancel()
 
-    async def finish(self) -> None:
-        """Run this handler to its end, then those after it, and answer."""
-        self._task = asyncio.current_task()
+    def watch(self, task: asyncio.Task[Any] | None) -> None:
+        """Go on in `task`, and be told from now on what happens to the session."""
+        self._task = task
         self._calls.watch(self._handle, self)
+
+    async def finish(self, cancelled: asyncio.CancelledError | None = None) -> None:
+        """Run this handler to its end, then those after it, and answer."""
         try:
-            following = await self._finish()
+            following = await self._finish(cancelled)
         finally:
             self._calls.unwatch(self._handle)
         if following is not None:
+            following.watch(self._task)
             await following.finish()
 
-    async def _follow(self, awaited: object) -> object:
-        return await _follow(self._context, self._coro, awaited, self._is_abandoned)
-
-    async def _finish(self) -> _Running | None:
+    async def _finish(self, cancelled: asyncio.CancelledError | None) -> _Running | None:
+        chain, context = self._chain, self._context
         try:
-            given = await self._follow(self._awaited)
+            given = await _follow(context, self._suspended, cancelled, self._is_abandoned)
             result = self._result if given is None else given
-            while self._index + 1 < len(self._chain.handlers):
+            while self._index + 1 < len(chain.handlers):
                 self._index += 1
-                given = self._context.run(self._chain.handlers[self._index], self._session)
-                if type(given) is CoroutineType:
-                    done, given = self._context.run(_first_step, given)
-                    if not done:
-                        self._coro, awaited = given
-                        given = await self._follow(awaited)
+                given = context.run(_start, chain.handlers[self._index], self._session)
+                if type(given) is _Suspended:
+                    self._suspended = given
+                    given = await _follow(context, given, None, self._is_abandoned)
                 result = result if given is None else given
         except BaseException as error:
-            answer_error(self._handle, self._chain, self._index, error)
+            answer_error(self._handle, chain, self._index, error)
             return None
-        if self._chain.phase in _LEADING and self._handle.move_on():
+        self._calls.gather_answers()
+        if chain.phase in _LEADING and self._handle.move_on():
             return self._calls.begin(self._handle)
-        answer(self._handle, self._chain, result)
+        answer(self._handle, chain, result)
         return None
 
 

@@ -13,9 +13,9 @@ use crate::balance::load::{Held, Load};
 use crate::error::SessionError;
 use crate::phase::datagrams::{Datagrams, Received, Sending};
 use crate::phase::handshake::{Hello, Shown};
-use crate::phase::input::{Input, Wish};
+use crate::phase::input::{Input, Lack, Wish};
 use crate::phase::mailbox::Mailbox;
-use crate::phase::{Chain, Phase};
+use crate::phase::{Chain, Habit, Phase};
 use crate::plan::Content;
 use crate::session::Session;
 use crate::tls::CertifiedKey;
@@ -91,6 +91,8 @@ pub struct Exchange {
     /// What may follow in the same call: the balance handler after preread.
     pub(super) then: Option<Chain>,
     has_moved: bool,
+    /// What is to learn how the handlers begin; none once they have.
+    learning: Option<Arc<Habit>>,
     /// The clock of the handlers begins anew.
     pub(super) is_restarted: bool,
     /// What the client has sent.
@@ -221,6 +223,7 @@ impl Call {
                 chain: chain.clone(),
                 then: None,
                 has_moved: false,
+                learning: Some(Arc::clone(&chain.habit)),
                 is_restarted: false,
                 input,
                 wish: None,
@@ -254,6 +257,7 @@ impl Call {
             return false;
         }
         let Some(next) = exchange.then.take() else { return false };
+        exchange.begin(false);
         exchange.chain = next;
         exchange.has_moved = true;
         exchange.is_restarted = true;
@@ -271,6 +275,7 @@ impl Call {
         if exchange.verdict.is_some() || exchange.session.is_none() {
             return None;
         }
+        exchange.begin(false);
         exchange.verdict = Some(verdict);
         exchange.wish = None;
         exchange.waker.take()
@@ -331,6 +336,28 @@ impl Exchange {
         let granted = count.min(most.saturating_sub(self.more_tries));
         self.more_tries = self.more_tries.saturating_add(granted);
         granted
+    }
+
+    /// The end of the bytes that a handler looks for: see [`Input::find`].
+    ///
+    /// # Errors
+    /// Why they will not come.
+    pub fn look(&mut self, wish: &Wish) -> Result<Option<usize>, Lack> {
+        self.begin(true);
+        self.input.find(wish)
+    }
+
+    /// Adds to what is sent to the client.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.begin(false);
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// The handlers' first act, a look at the client's bytes or something else, is their habit.
+    fn begin(&mut self, looks: bool) {
+        if let Some(habit) = self.learning.take() {
+            habit.looks_first.store(looks, Ordering::Relaxed);
+        }
     }
 
     /// Which balance handler was run in this call, and how many more tries it wants.

@@ -4,19 +4,20 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use qanat_plan::Level;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until, timeout};
 
 use crate::clock::{self, Instant};
 use crate::error::{SessionError, Source, Status};
 use crate::phase::call::{Call, Ending, Tried, Verdict};
 use crate::phase::datagrams::Datagrams;
 use crate::phase::input::{End, Input};
-use crate::phase::{Chain, Hooks};
+use crate::phase::{Chain, Habit, Hooks};
 use crate::plan::Content;
 use crate::session::Session;
 use crate::stream::Stream;
@@ -25,6 +26,9 @@ use crate::stream::Stream;
 const PIECE: usize = 4096;
 /// How long a handler may take to end once it was told to.
 const GRACE: Duration = Duration::from_millis(250);
+/// How long a call may be put off for the client's first bytes, if its handlers are known to begin with a look at them.
+/// They come right behind the connection, or a round trip of the client's later, which is not worth waiting for.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// Status of a session whose client left while a handler was running.
 const CLIENT_LEFT: u16 = 499;
 
@@ -112,15 +116,20 @@ impl<'a> Drive<'a> {
         Err(SessionError::new(Status::Unavailable, Source::Gateway, Level::Error, text))
     }
 
-    /// Waits for one turn of the event loop, no longer, for bytes that are here already: with them most handlers need
-    /// not wait.
-    pub(super) async fn receive_first(&mut self) {
+    /// Waits for one turn of the event loop for bytes that are here already: with them most handlers need not wait. If
+    /// the handlers are known to begin with a look at them, waits a little longer; a handler that does something else
+    /// first is none the wiser.
+    pub(super) async fn receive_first(&mut self, habit: &Habit) {
         tokio::task::yield_now().await;
-        poll_fn(|cx| {
+        let looks_first = habit.looks_first.load(Ordering::Relaxed);
+        let receiving = poll_fn(|cx| {
             self.poll_receive(cx);
-            Poll::Ready(())
-        })
-        .await;
+            let exchange = self.call.exchange();
+            let has_come = !exchange.input.unread().is_empty() || exchange.input.room() == 0;
+            if has_come || !looks_first { Poll::Ready(()) } else { Poll::Pending }
+        });
+        // What came is in the input, whoever wins.
+        let _late = timeout(PATIENCE, receiving).await;
     }
 
     /// Waits for the answer; `leaving` is ready when the client has left.

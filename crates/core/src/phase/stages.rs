@@ -67,7 +67,7 @@ pub(crate) async fn preread(
     let then = next_chain(session);
     let mut drive = Drive::begin(session, &chain, input, Tried::default(), Some(&mut *client))?;
     drive.call.exchange().then = then;
-    drive.receive_first().await;
+    drive.receive_first(&chain.habit).await;
     let verdict = drive.run(|_| Poll::Pending).await;
     let balanced = drive.call.exchange().balanced();
     let (verdict, input) = drive.finish(verdict);

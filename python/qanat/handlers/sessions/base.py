@@ -61,13 +61,17 @@ class Variables:
 class Phase:
     """What all phases have."""
 
-    __slots__ = ("_ctx", "_handle", "_waiters", "vars")
+    __slots__ = ("_ctx", "_handle", "_waiters")
 
     def __init__(self, handle: Session) -> None:
         self._handle = handle
         self._ctx: SimpleNamespace | None = None
         self._waiters: set[asyncio.Future[None]] | None = None
-        self.vars = Variables(handle)
+
+    @property
+    def vars(self) -> Variables:
+        """The variables of the configuration."""
+        return Variables(self._handle)
 
     @property
     def ctx(self) -> SimpleNamespace:

@@ -35,24 +35,36 @@ class PrereadSession(Framed, Rejecting):
 
     async def peek(self, count: int) -> bytes:
         """Look at the next `count` bytes, which stay where they are."""
-        return await self._read(self._handle.peek, count, count)
+        look = self._handle.peek
+        found = self._look(look, count, count)
+        return found or await self._read(look, count, count)
 
     async def peek_until(self, separator: bytes = b"\n") -> bytes:
         """Look at the bytes up to and including a separator, which stay where they are."""
-        return await self._read(self._handle.peek_until, _separator(separator), None)
+        look = self._handle.peek_until
+        wish = _separator(separator)
+        found = self._look(look, wish, None)
+        return found or await self._read(look, wish, None)
 
     async def read_exactly(self, count: int) -> bytes:
         """Take the next `count` bytes: the peer will not see them."""
-        return await self._read(self._handle.read_exactly, count, count)
+        look = self._handle.read_exactly
+        found = self._look(look, count, count)
+        return found or await self._read(look, count, count)
 
     async def read_until(self, separator: bytes = b"\n") -> bytes:
         """Take the bytes up to and including a separator."""
-        return await self._read(self._handle.read_until, _separator(separator), None)
+        look = self._handle.read_until
+        wish = _separator(separator)
+        found = self._look(look, wish, None)
+        return found or await self._read(look, wish, None)
 
     async def read(self, most: int) -> bytes:
         """Take what there is: at least one byte, at most `most`; nothing at the end."""
+        look = self._handle.read
         try:
-            return await self._read(self._handle.read, most, None)
+            found = self._look(look, most, None)
+            return found or await self._read(look, most, None)
         except ClientClosedError:
             return b""
 
@@ -73,7 +85,8 @@ class PrereadSession(Framed, Rejecting):
             return look_for_frame(self._handle, parser, takes)
 
         parser = None if format is None else format.parser
-        return Frame(await self._read(look, parser, None))
+        found = self._look(look, parser, None)
+        return Frame(found or await self._read(look, parser, None))
 
     def unread(self, data: bytes) -> None:
         """Give bytes back, to be the next ones again."""
@@ -86,21 +99,25 @@ class PrereadSession(Framed, Rejecting):
             while self._handle.is_draining():
                 await self._news()
 
-    async def _read(self, look: Callable[[T], R | None], wish: T, count: int | None) -> R:
+    def _look(self, look: Callable[[T], R | None], wish: T, count: int | None) -> R | None:
+        """Return what is here already; nothing if it may still come."""
         if self._is_reading:
             raise PhaseError("another task is reading from this session")
         try:
-            if (data := look(wish)) is not None:
-                return data
-            self._is_reading = True
-            try:
-                while (data := look(wish)) is None:
-                    await self._news()
-            finally:
-                self._is_reading = False
-                self._handle.give_up()
+            return look(wish)
         except LackError as lack:
             raise _error_of(lack, count) from None
+
+    async def _read(self, look: Callable[[T], R | None], wish: T, count: int | None) -> R:
+        self._is_reading = True
+        try:
+            while (data := look(wish)) is None:
+                await self._news()
+        except LackError as lack:
+            raise _error_of(lack, count) from None
+        finally:
+            self._is_reading = False
+            self._handle.give_up()
         return data
 
 

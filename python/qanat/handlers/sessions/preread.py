@@ -36,35 +36,40 @@ class PrereadSession(Framed, Rejecting):
     async def peek(self, count: int) -> bytes:
         """Look at the next `count` bytes, which stay where they are."""
         look = self._handle.peek
-        found = self._look(look, count, count)
-        return found or await self._read(look, count, count)
+        if (found := self._look(look, count, count)) is not None:
+            return found
+        return await self._read(look, count, count)
 
     async def peek_until(self, separator: bytes = b"\n") -> bytes:
         """Look at the bytes up to and including a separator, which stay where they are."""
         look = self._handle.peek_until
         wish = _separator(separator)
-        found = self._look(look, wish, None)
-        return found or await self._read(look, wish, None)
+        if (found := self._look(look, wish, None)) is not None:
+            return found
+        return await self._read(look, wish, None)
 
     async def read_exactly(self, count: int) -> bytes:
         """Take the next `count` bytes: the peer will not see them."""
         look = self._handle.read_exactly
-        found = self._look(look, count, count)
-        return found or await self._read(look, count, count)
+        if (found := self._look(look, count, count)) is not None:
+            return found
+        return await self._read(look, count, count)
 
     async def read_until(self, separator: bytes = b"\n") -> bytes:
         """Take the bytes up to and including a separator."""
         look = self._handle.read_until
         wish = _separator(separator)
-        found = self._look(look, wish, None)
-        return found or await self._read(look, wish, None)
+        if (found := self._look(look, wish, None)) is not None:
+            return found
+        return await self._read(look, wish, None)
 
     async def read(self, most: int) -> bytes:
         """Take what there is: at least one byte, at most `most`; nothing at the end."""
         look = self._handle.read
         try:
-            found = self._look(look, most, None)
-            return found or await self._read(look, most, None)
+            if (found := self._look(look, most, None)) is not None:
+                return found
+            return await self._read(look, most, None)
         except ClientClosedError:
             return b""
 
@@ -85,8 +90,9 @@ class PrereadSession(Framed, Rejecting):
             return look_for_frame(self._handle, parser, takes)
 
         parser = None if format is None else format.parser
-        found = self._look(look, parser, None)
-        return Frame(found or await self._read(look, parser, None))
+        if (found := self._look(look, parser, None)) is not None:
+            return Frame(found)
+        return Frame(await self._read(look, parser, None))
 
     def unread(self, data: bytes) -> None:
         """Give bytes back, to be the next ones again."""

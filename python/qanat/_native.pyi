@@ -4,7 +4,7 @@ Only `control.engine` and `handlers` import this.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, final
+from typing import Literal, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base, override
 
@@ -27,12 +27,15 @@ __all__ = [
     "RandomTwo",
     "RoundRobin",
     "Session",
+    "SharedDict",
     "SmoothWeighted",
     "check",
     "first_frame",
     "look_for_frame",
     "variable_names",
 ]
+
+_T = TypeVar("_T")
 
 class PlanError(ValueError):
     """A change set that cannot be run. `args` is `(kind, id, field, message, origin)`, all `str`.
@@ -466,6 +469,118 @@ class RandomTwo(Balancer):
     def __new__(cls, peers: Sequence[Peer | str] | Mapping[str, int] = ...) -> RandomTwo: ...
     def pick(self, exclude: Sequence[Peer | str] | None = None) -> Peer | None:
         """Return the better of two peers that are not excluded, or `None`."""
+
+_Key: TypeAlias = str | bytes
+_Value: TypeAlias = bytes | str | int | float | bool
+
+@final
+class SharedDict:
+    """A dictionary in memory that all handlers share, with a bound, and times to live.
+
+    There is one for each `name` in the process; it outlives a reload of the handlers, and ends with
+    the process. `size` is in bytes, or as nginx writes sizes: `"512k"`, `"64m"`, `"1g"`. It is 64m
+    unless another one is given; a size that is given to a dictionary that exists resizes it.
+
+    Keys are `str` or `bytes` (which are different keys, as in a `dict`) of 1 to 65,535 bytes;
+    values are `bytes`, `str`, `int` of 64 bits, `float` and `bool`. Every operation is atomic. What
+    an entry takes counts with its key and about 192 bytes; if there is no room, entries whose time
+    is over go first, then those that were not used for longest. An entry that is larger than the
+    whole dictionary is a `ValueError`, and evicts nothing.
+
+    Times to live are positive seconds; `None` is for ever. A value that is set anew without one
+    lasts for ever again. As OpenResty's `ngx.shared.DICT`, with the names of Python.
+    """
+
+    def __new__(cls, name: str, size: int | str | None = None) -> SharedDict: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def capacity(self) -> int:
+        """How many bytes there is room for."""
+
+    @property
+    def used(self) -> int:
+        """How many bytes of them are taken."""
+
+    @property
+    def evictions(self) -> int:
+        """How many entries had to go before their time, since the process began."""
+
+    @overload
+    def get(self, key: _Key, default: None = None) -> _Value | None: ...
+    @overload
+    def get(self, key: _Key, default: _T) -> _Value | _T:
+        """Return the value of a key, or `default`. It becomes the last one to be evicted."""
+
+    def get_with_version(self, key: _Key) -> tuple[_Value, int] | None:
+        """Return the value of a key and its version, which differs after every change."""
+
+    def set(self, key: _Key, value: _Value, ttl: float | None = None) -> None:
+        """Put a value, whatever is there."""
+
+    def add(self, key: _Key, value: _Value, ttl: float | None = None) -> bool:
+        """Put a value if nothing is there; tell whether it was put."""
+
+    def replace(self, key: _Key, value: _Value, ttl: float | None = None) -> bool:
+        """Put a value if something is there; tell whether it was put."""
+
+    def compare_and_set(
+        self, key: _Key, version: int, value: _Value, ttl: float | None = None
+    ) -> bool:
+        """Put a value if the present one is of this version; tell whether it was put.
+
+        Raise `KeyError` if nothing is there.
+        """
+
+    def incr(
+        self,
+        key: _Key,
+        by: float = ...,
+        initial: float | None = None,
+        ttl: float | None = None,
+    ) -> int | float:
+        """Add `by`, 1 unless it is given, to a number and return the sum, an `int` if both are.
+
+        If nothing is there it begins at `initial`, and lasts for `ttl`; otherwise `ttl` means
+        nothing. Raise `KeyError` if nothing is there and there is no `initial`, `TypeError` if the
+        value is not a number, and `OverflowError` for an `int` of more than 64 bits.
+        """
+
+    def delete(self, key: _Key) -> bool:
+        """Remove a value; tell whether there was one."""
+
+    @overload
+    def pop(self, key: _Key) -> _Value: ...
+    @overload
+    def pop(self, key: _Key, default: _T, /) -> _Value | _T:
+        """Remove and return a value; without a default, raise `KeyError` if there is none."""
+
+    def expire(self, key: _Key, ttl: float | None) -> bool:
+        """Give a value another time to live; tell whether there is one."""
+
+    def ttl(self, key: _Key) -> float | None:
+        """Return for how many seconds a value lasts, `None` for ever; raise `KeyError` if there is
+        none."""
+
+    def keys(self, limit: int | None = ...) -> list[_Key]:
+        """List keys, those used last first: 1024 of them unless another limit is given, `None` for
+        all. Other handlers wait meanwhile."""
+
+    def clear(self) -> None:
+        """Remove everything."""
+
+    def flush_expired(self, limit: int | None = None) -> int:
+        """Remove values whose time is over, and return how many.
+
+        They are removed by the way, too, whenever something changes.
+        """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, key: _Key, /) -> bool: ...
+    def __iter__(self) -> Iterator[_Key]: ...
+    def __getitem__(self, key: _Key, /) -> _Value: ...
+    def __setitem__(self, key: _Key, value: _Value, /) -> None: ...
+    def __delitem__(self, key: _Key, /) -> None: ...
 
 def check(change_set: bytes) -> None:
     """Validate a change set that starts from nothing, opening no socket. Raise `PlanError`."""

@@ -21,6 +21,7 @@ pub mod relay;
 pub mod session;
 pub mod shortage;
 pub mod snapshot;
+pub mod store;
 pub mod stream;
 pub mod tls;
 pub mod tunnel;

@@ -7,6 +7,7 @@ mod errors;
 mod frame;
 mod gateway;
 mod session;
+mod store;
 mod tls;
 
 use pyo3::prelude::*;
@@ -33,6 +34,8 @@ mod _native {
     use super::gateway::Gateway;
     #[pymodule_export]
     use super::session::{LackError, PhaseError, Session};
+    #[pymodule_export]
+    use super::store::SharedDict;
     #[pymodule_export]
     use super::tls::CertifiedKey;
     #[pymodule_export]

@@ -14,6 +14,7 @@ from qanat._native import (
     PhaseError,
     RandomTwo,
     RoundRobin,
+    SharedDict,
     SmoothWeighted,
 )
 from qanat.handlers.background import BackgroundFullError, background
@@ -65,6 +66,7 @@ __all__ = [
     "RandomTwo",
     "RejectedError",
     "RoundRobin",
+    "SharedDict",
     "SmoothWeighted",
     "Variables",
     "VerifySession",

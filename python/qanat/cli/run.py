@@ -24,6 +24,8 @@ from qanat.cli.process import (
 from qanat.config.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qanat.cli.configuration import Loaded, Source
     from qanat.cli.messages import Messages
 
@@ -53,8 +55,6 @@ def run(options: RunOptions) -> int:
         if isinstance(readiness, int):
             return readiness
         # Imported late: a wrong configuration is refused without waiting for what serves.
-        import uvloop  # noqa: PLC0415
-
         from qanat.cli.serve import Start, serve  # noqa: PLC0415 - see above
 
         pid_file = _set_up_process(loaded, options)
@@ -73,7 +73,7 @@ def run(options: RunOptions) -> int:
         pid_file=pid_file,
     )
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(serve(start))
     except KeyboardInterrupt:
         # Before the signals are taken over.
@@ -81,6 +81,16 @@ def run(options: RunOptions) -> int:
     finally:
         if pid_file is not None:
             pid_file.remove()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes uvloop's event loop; nothing, for asyncio's own, where it is not built."""
+    try:
+        import uvloop  # noqa: PLC0415 - as `serve`
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def _set_up_process(loaded: Loaded, options: RunOptions) -> PidFile | None:

@@ -174,11 +174,14 @@ def api() -> str:
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     text = f"### `{method.upper()} {path}`\n\n"
     body = operation.get("requestBody")
-    if body is not None:
+    schema = body["content"]["application/json"]["schema"] if body is not None else {}
+    if "properties" in schema:
         text += f"{operation['summary']}. "
     text += f"{operation['description']}\n"
-    if body is not None:
-        text += f"\n{_fields(body['content']['application/json']['schema'])}\n"
+    if "properties" in schema:
+        text += f"\n{_fields(schema)}\n"
+    elif schema:
+        text += f"\nThe body is a {_type(schema)}.\n"
     text += "\n| Status | Meaning | Body |\n|---|---|---|\n"
     return text + "\n".join(_responses(operation["responses"]))
 
@@ -188,7 +191,7 @@ def _responses(responses: dict[str, Any]) -> Iterator[str]:
         kinds = response.get("content", {})
         shown = [f"`{kind}` {_type(content['schema'])}".strip() for kind, content in kinds.items()]
         # The framework lists it for every path with a parameter; ours take any text.
-        if status != "422":
+        if response["description"] != "Validation Error":
             yield f"| {status} | {response['description']} | {', '.join(shown) or '-'} |"
 
 
@@ -213,6 +216,10 @@ def _type(schema: dict[str, Any]) -> str:
         return f"[{name}](#{name.lower()})"
     if schema.get("type") == "array":
         return f"list of {_type(schema['items'])}"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(kind) for kind in schema["anyOf"]))
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {_type(schema['additionalProperties'])} by name"
     if "const" in schema:
         return "string"
     if "properties" in schema:

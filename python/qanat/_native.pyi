@@ -80,9 +80,16 @@ class Gateway:
         """Drop a prepared change and close the sockets it bound."""
 
     def snapshot(self, what: str) -> bytes:
-        """Read state as MessagePack: `status`, `listeners`, `servers` or `upstreams`.
+        """Read state as MessagePack: `status`, `listeners`, `servers`, `upstreams` or
+        `rules`.
 
         Raise `ValueError` for others.
+        """
+
+    def explain_rules(self, query: bytes) -> bytes | None:
+        """Ask the rules of a table about a session that might come, as MessagePack both ways.
+
+        `None` if there is no such table. Raise `PlanError` if the query cannot be read.
         """
 
     def log(self, level: str, message: str) -> None:

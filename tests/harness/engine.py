@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from qanat.compiler.plan import ChangeSet
+from qanat.compiler.rule_plan import PassTo, RuleQuery, RuleVerdict
 from qanat.control.index import PlanIndex
 
 
@@ -52,9 +53,21 @@ class MemoryEngine:
         self.aborted += 1
 
     def snapshot(self, what: str) -> bytes:
+        if what == "rules":
+            return msgspec.msgpack.encode(self._rule_counts())
         assert what == "servers"
         counts = {ident: self.open_sessions.get(ident, 0) for ident in self.plan.servers}
         return msgspec.msgpack.encode(counts)
+
+    def explain_rules(self, query: bytes) -> bytes | None:
+        """Know tables alone: whether rules match is for the real engine to say."""
+        asked = msgspec.msgpack.decode(query, type=RuleQuery)
+        table = self.plan.rule_tables.get(asked.table)
+        if table is None:
+            return None
+        return msgspec.msgpack.encode(
+            RuleVerdict(rule=None, action=table.default, waits=False, passed_over=())
+        )
 
     def log(self, level: str, message: str) -> None:
         self.logged.append((level, message))
@@ -73,7 +86,21 @@ class MemoryEngine:
         if error is not None:
             raise error
 
+    def _rule_counts(self) -> dict[str, dict[str, int]]:
+        counts = {table: {"": 0} for table in self.plan.rule_tables}
+        for ident in self.plan.rules:
+            table, _, name = ident.partition("/")
+            counts[table][name] = 0
+        return counts
+
     def _check_references(self) -> None:
+        for rule in self.plan.rules.values():
+            assert rule.id.partition("/")[0] in self.plan.rule_tables
+            if isinstance(rule.action, PassTo):
+                assert rule.action.upstream in self.plan.upstreams
+        for table in self.plan.rule_tables.values():
+            if isinstance(table.default, PassTo):
+                assert table.default.upstream in self.plan.upstreams
         if len(self.plan.servers) > 1000:
             return
         for listener in self.plan.listeners.values():

@@ -21,6 +21,7 @@ use crate::address::Address;
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::{session_error, session_event, session_line};
 use crate::plan::{Proxy, Target};
+use crate::rules;
 use crate::session::Session;
 use crate::session::state::Attempt;
 use crate::shortage;
@@ -100,6 +101,7 @@ pub fn target(session: &mut Session, proxy: &Proxy) -> Result<Arc<Upstream>, Ses
     let name = match &proxy.target {
         Target::Upstream(name) => Arc::clone(name),
         Target::Variable(template) => template.text(session).into(),
+        Target::Rules(_) => rules::chosen(session)?,
     };
     if let Some(upstream) = session.plan.upstreams.get(&*name) {
         return Ok(Arc::clone(upstream));
@@ -201,6 +203,7 @@ fn target_name(session: &mut Session, proxy: &Proxy) -> String {
     match &proxy.target {
         Target::Upstream(name) => name.to_string(),
         Target::Variable(template) => template.text(session),
+        Target::Rules(_) => rules::chosen(session).map(|name| name.to_string()).unwrap_or_default(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use qanat_plan::{ChangeSet, Level, Options};
+use qanat_plan::{ChangeSet, Level, Options, RuleQuery, RuleVerdict};
 
 use crate::error::ApplyError;
 use crate::gateway::shared::{Shared, Worker};
@@ -24,6 +24,7 @@ use crate::log::writer::LogWriter;
 use crate::phase::Hooks;
 use crate::plan::Plan;
 use crate::plan::link::{Context, link};
+use crate::rules;
 use crate::snapshot;
 use crate::tls::TlsContext;
 
@@ -161,6 +162,12 @@ impl Gateway {
         let orders = state.sockets.close_all(workers);
         // A worker that does not follow is busy; its sockets refuse already.
         drop(state.order(orders));
+    }
+
+    /// Asks the rules of a table about a session that might come; none if there is no such table.
+    pub fn explain_rules(&self, query: &RuleQuery) -> Option<RuleVerdict> {
+        let plan = self.shared.plan.load();
+        plan.rules.get(query.table.as_str()).map(|table| rules::explain(table, query))
     }
 
     /// How many sessions are open.

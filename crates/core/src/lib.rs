@@ -18,6 +18,7 @@ pub mod plan;
 pub mod preface;
 pub mod preread;
 pub mod relay;
+pub mod rules;
 pub mod session;
 pub mod shortage;
 pub mod snapshot;

@@ -18,6 +18,7 @@ use crate::log::error::ErrorLogs;
 use crate::phase::{Chain, Chains, Generation, Hooks};
 use crate::plan::names::NameTable;
 use crate::plan::network::Rule;
+use crate::rules::table::Table;
 use crate::session::template::Template;
 use crate::session::vars::Variable;
 use crate::tls::{CertifiedKey, PeerTls, ServerTls};
@@ -41,6 +42,8 @@ pub struct Plan {
     pub certificates: HashMap<Arc<str>, Arc<CertifiedKey>>,
     /// By upstream name.
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// Tables of rules, by name.
+    pub rules: HashMap<Arc<str>, Arc<Table>>,
     /// By listener id.
     pub listeners: HashMap<Arc<str>, Arc<Listener>>,
     /// By server id.
@@ -132,6 +135,11 @@ impl Server {
     pub(crate) fn decides_handshakes(&self) -> bool {
         self.handlers.as_ref().is_some_and(|handlers| handlers.decide_handshakes())
     }
+
+    /// Whether a table of rules chooses where its sessions go.
+    pub fn asks_rules(&self) -> bool {
+        matches!(&self.content, Content::Proxy(proxy) if matches!(proxy.target, Target::Rules(_)))
+    }
 }
 
 /// What answers the client.
@@ -176,4 +184,6 @@ pub enum Target {
     Upstream(Arc<str>),
     /// Evaluated per session.
     Variable(Template),
+    /// Name of a table of rules, which chooses an upstream.
+    Rules(Arc<str>),
 }

@@ -50,7 +50,7 @@ pub async fn run(session: &mut Session, client: &mut Stream) -> Result<Vec<u8>, 
     let looking = async {
         match client {
             Stream::Plain(socket) => look(socket, limit, judge).await,
-            other => read_until(other, limit, &mut early).await,
+            other => read_until(other, limit, &mut early, judge).await,
         }
     };
     let silent = || SessionError::silent(Status::Ok, Source::Client);
@@ -73,6 +73,13 @@ fn note(session: &mut Session, opening: Opening) {
         session.switch_server(&String::from_utf8_lossy(&hello.server_name));
     }
     session.facts_mut().hello = Some(hello);
+}
+
+/// Notes the whole `ClientHello` that `bytes` begin with, if one was not noted before.
+pub(crate) fn note_hello(session: &mut Session, bytes: &[u8]) {
+    if let Some(Opening::Hello(hello)) = judge(bytes) {
+        session.facts_mut().hello.get_or_insert(hello);
+    }
 }
 
 /// What `bytes` begin with; none if more are needed to say.
@@ -155,11 +162,20 @@ pub async fn take(socket: &Socket, mut count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads from a stream that cannot be looked into.
-async fn read_until(stream: &mut Stream, limit: usize, early: &mut Vec<u8>) -> io::Result<Seen<Opening>> {
+/// Reads into `early` from a stream that cannot be looked into, until `judge` comes to a result. Cancel safe: what was
+/// read is in `early`.
+///
+/// # Errors
+/// The system's.
+pub async fn read_until<T>(
+    stream: &mut Stream,
+    limit: usize,
+    early: &mut Vec<u8>,
+    mut judge: impl FnMut(&[u8]) -> Option<T>,
+) -> io::Result<Seen<T>> {
     loop {
-        if let Some(opening) = judge(early) {
-            return Ok(Seen::Enough(opening));
+        if let Some(result) = judge(early) {
+            return Ok(Seen::Enough(result));
         }
         if early.len() >= limit {
             return Ok(Seen::Full);

@@ -43,6 +43,7 @@ pub fn read(shared: &Shared, workers: &[Arc<Worker>], what: &str) -> Option<Vec<
         "servers" => encode(&servers(shared)),
         "upstreams" => encode(&upstreams(shared)),
         "tunnels" => encode(&shared.tunnels.snapshot()),
+        "rules" => encode(&rules(shared)),
         _ => None,
     }
 }
@@ -86,6 +87,17 @@ fn upstreams(shared: &Shared) -> Vec<Upstream> {
         .upstreams
         .iter()
         .map(|(name, upstream)| Upstream { name: name.to_string(), peers: upstream.snapshot() });
+    read.collect()
+}
+
+/// Sessions that each rule decided, by table and rule; those that none matched under an empty name.
+fn rules(shared: &Shared) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let plan = shared.plan.load();
+    let read = plan.rules.iter().map(|(name, table)| {
+        let unmatched = [(String::new(), count(&table.unmatched))];
+        let rules = table.rules.iter().map(|(name, rule)| (name.to_string(), count(&rule.decided)));
+        (name.to_string(), unmatched.into_iter().chain(rules).collect())
+    });
     read.collect()
 }
 

@@ -8,7 +8,7 @@ use pyo3::types::PyBytes;
 
 use qanat_core::gateway;
 use qanat_core::phase::Hooks;
-use qanat_plan::{ChangeSet, Level, Options};
+use qanat_plan::{ChangeSet, Level, Options, RuleQuery};
 
 use crate::bridge::{Bridge, Queue};
 use crate::errors;
@@ -58,6 +58,14 @@ impl Gateway {
         let state =
             state.ok_or_else(|| PyValueError::new_err(format!("no snapshot is called \"{what}\"")))?;
         Ok(PyBytes::new(py, &state))
+    }
+
+    /// Ask the rules of a table about a session that might come, as `MessagePack` both ways.
+    fn explain_rules<'py>(&self, py: Python<'py>, query: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let query = RuleQuery::decode(query).map_err(|error| errors::undecodable(&error))?;
+        let Some(verdict) = py.detach(|| self.gateway.explain_rules(&query)) else { return Ok(None) };
+        let encoded = verdict.encode().map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Some(PyBytes::new(py, &encoded)))
     }
 
     /// Write a line to the main error log, if its level admits it.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Binding, Certificate, ErrorLog, Listener, LogFormat, Server, Service, Tunnel, TunnelNode, Upstream,
-    Variable,
+    Binding, Certificate, ErrorLog, Listener, LogFormat, Rule, RuleTable, Server, Service, Tunnel,
+    TunnelNode, Upstream, Variable,
 };
 
 /// Version of the encoding. Both sides refuse another one.
@@ -111,6 +111,10 @@ pub struct Objects {
     pub certificates: Vec<Certificate>,
     /// `upstream` groups, and the nameless ones of literal `proxy_pass` addresses, by name.
     pub upstreams: Vec<Upstream>,
+    /// `rules` tables, by name.
+    pub rule_tables: Vec<RuleTable>,
+    /// Their rules, by id.
+    pub rules: Vec<Rule>,
     /// Listening addresses, by id.
     pub listeners: Vec<Listener>,
     /// Virtual servers, by id.
@@ -135,6 +139,10 @@ pub struct Removals {
     pub certificates: Vec<String>,
     /// Upstream names.
     pub upstreams: Vec<String>,
+    /// Names of rule tables, without rules then.
+    pub rule_tables: Vec<String>,
+    /// Rule ids.
+    pub rules: Vec<String>,
     /// Listener ids.
     pub listeners: Vec<String>,
     /// Server ids.

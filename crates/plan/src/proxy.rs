@@ -56,6 +56,11 @@ pub enum ProxyTarget {
         /// Evaluated once per session.
         value: Template,
     },
+    /// `rules:NAME`: what the rules of a table choose.
+    Rules {
+        /// Name of the table.
+        table: String,
+    },
 }
 
 /// PROXY protocol version of the header sent.

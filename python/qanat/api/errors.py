@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+
+from qanat.control.errors import ChangeRefused, InvalidRequest, PlanRefused
+from qanat.store.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +18,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
 
+_log = logging.getLogger(__name__)
+
+_REFUSALS = {
+    **dict.fromkeys(("exists", "static", "in_use"), 409),
+    **dict.fromkeys(("deadline", "worker_late"), 504),
+    "not_found": 404,
+    "busy": 503,
+}
 _CODES = {404: "not_found", 405: "method_not_allowed", 401: "unauthorized", 403: "forbidden"}
 
 
@@ -42,6 +54,8 @@ def error_response(
 def install(app: FastAPI) -> None:
     """Make the framework's own errors take our shape."""
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ChangeRefused, _on_refusal)
+    app.add_exception_handler(StoreError, _on_store_error)
     app.add_exception_handler(Exception, on_fault)
 
 
@@ -51,6 +65,22 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     headers = error.headers if isinstance(error, HTTPException) else None
     code = _CODES.get(status, "refused")
     return error_response(status, ErrorBody(code, message, request.url.path), headers)
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    code, where = "refused", request.url.path
+    match error:
+        case InvalidRequest(field=field) | PlanRefused(field=field):
+            code, where = InvalidRequest.code, field
+        case ChangeRefused(code=code):
+            pass
+    body = ErrorBody(code, str(error), where)
+    return error_response(_REFUSALS.get(code, 422), body)
+
+
+async def _on_store_error(request: Request, error: Exception) -> Response:
+    _log.error("%s", error)
+    return error_response(500, ErrorBody("store", str(error), request.url.path))
 
 
 async def on_fault(request: Request, _: Exception) -> Response:

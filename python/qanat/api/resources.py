@@ -9,13 +9,13 @@ from fastapi import FastAPI
 import qanat
 from qanat.api import errors
 from qanat.api.page import OPENAPI
-from qanat.api.routes import handlers, openapi, servers, status
+from qanat.api.routes import handlers, openapi, rules, servers, status
 
 if TYPE_CHECKING:
     from qanat.compiler.control import ControlEndpoint
     from qanat.control.gateway import LiveGateway
 
-_ABOUT = "Virtual servers of a running gateway: see them, add and remove them."
+_ABOUT = "Virtual servers and rules of a running gateway: see them, add and remove them."
 
 
 def create_resources(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI:
@@ -32,6 +32,7 @@ def create_resources(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI
     errors.install(app)
     app.include_router(servers.router(gateway))
     app.include_router(handlers.router(gateway))
+    app.include_router(rules.router(gateway))
     app.include_router(status.router(gateway))
     app.include_router(openapi.router(endpoint.doc_location.rstrip("/")))
     openapi.install(app, endpoint.legacy_location)

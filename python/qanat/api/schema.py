@@ -8,11 +8,20 @@ import msgspec
 
 from qanat.api.errors import ErrorView
 from qanat.api.routes.handlers import ReloadedView
+from qanat.api.routes.rules import ChangeView
 from qanat.api.routes.servers import ServersView
+from qanat.compiler.rules import RuleSpec
 from qanat.control.handlers import HandlersView
+from qanat.control.rule_query import MatchSpec
+from qanat.control.rule_views import RuleTablesView, RuleTableView, RuleView, VerdictView
+from qanat.control.rules import TableSpec
 from qanat.control.views import ServerView, StatusView
 
-_TYPES = (ServersView, ServerView, StatusView, HandlersView, ReloadedView, ErrorView)
+_TYPES = (
+    *(ServersView, ServerView, StatusView, HandlersView, ReloadedView, ErrorView),
+    *(RuleTablesView, RuleTableView, RuleView, VerdictView, ChangeView),
+    *(RuleSpec, TableSpec, MatchSpec),
+)
 _REF = "#/components/schemas/{name}"
 
 

@@ -53,6 +53,7 @@ NAMES = frozenset(
         "njtmesh_port",
         "njtmesh_ip",
         "njtmesh_dest",
+        "rule",
         "mesh_server_name",
     }
 )

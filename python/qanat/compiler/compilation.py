@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qanat.compiler.plan import Certificate, LogFormat, Upstream, Variable
+    from qanat.compiler.rule_plan import Rule, RuleTable
+    from qanat.compiler.rules import RuleSpec
     from qanat.config.paths import Paths
     from qanat.config.tree import Directive
 
@@ -66,6 +68,7 @@ class Known:
     variables: Container[str] = frozenset()
     formats: Container[str] = frozenset()
     upstreams: Mapping[str, str] = field(default_factory=dict)  # lower case -> as written
+    rule_tables: Container[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -88,6 +91,9 @@ class Compilation:
     formats: dict[str, LogFormat] = field(default_factory=dict)
     used_formats: dict[str, list[Directive]] = field(default_factory=dict)
     upstreams: dict[str, Upstream] = field(default_factory=dict)  # by lower-case name
+    rule_tables: dict[str, RuleTable] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
+    rule_specs: dict[str, dict[str, RuleSpec]] = field(default_factory=dict)
     certificates: dict[str, Certificate] = field(default_factory=dict)
     pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)

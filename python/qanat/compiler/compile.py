@@ -22,6 +22,7 @@ from qanat.compiler.main import (
     read_control_file,
     read_main,
 )
+from qanat.compiler.rules_block import read_rules
 from qanat.compiler.server import (
     Identity,
     ServerBlock,
@@ -39,6 +40,7 @@ from qanat.config.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from qanat.compiler.rules import RuleSpec
     from qanat.config.paths import Paths
     from qanat.config.tree import Directive, Tree
 
@@ -58,6 +60,8 @@ class Compiled:
     defaults: Level = field(default_factory=Level)
     upstream_names: Mapping[str, str] = field(default_factory=dict)
     handlers: HandlerSources = field(default_factory=HandlerSources)
+    rules: Mapping[str, Mapping[str, RuleSpec]] = field(default_factory=dict)
+    """The rules of each table as written, by name."""
 
 
 def compile_config(
@@ -100,6 +104,7 @@ def _compile(
         defaults=stream.level,
         upstream_names=stream.upstream_names,
         handlers=compilation.handlers,
+        rules=compilation.rule_specs,
     )
 
 
@@ -134,6 +139,8 @@ class _Stream:
             formats=tuple(compilation.formats.values()),
             certificates=tuple(compilation.certificates.values()),
             upstreams=tuple(compilation.upstreams.values()),
+            rule_tables=tuple(compilation.rule_tables.values()),
+            rules=tuple(compilation.rules.values()),
             listeners=self.listeners.finish(),
             servers=tuple(self.servers),
         )
@@ -167,9 +174,12 @@ def _read_stream(compilation: Compilation, directive: Directive | None) -> _Stre
     stream = _Stream()
     settings: list[Directive] = []
     servers: list[Directive] = []
+    rules: list[Directive] = []
     for entry in directive.block or () if directive is not None else ():
         if entry.name == "server":
             servers.append(entry)
+        elif entry.name == "rules":
+            rules.append(entry)
         elif entry.name in _OBJECTS:
             try:
                 _OBJECTS[entry.name](compilation, entry)
@@ -178,6 +188,8 @@ def _read_stream(compilation: Compilation, directive: Directive | None) -> _Stre
         elif entry.name not in _WITHOUT_EFFECT:
             settings.append(entry)
     stream.upstream_names = {key: one.name for key, one in compilation.upstreams.items()}
+    for entry in rules:
+        read_rules(compilation, entry)
     stream.level = read_level(compilation, settings)
     _read_servers(compilation, stream, servers)
     return stream

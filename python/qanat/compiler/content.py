@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qanat.compiler import plan
 from qanat.compiler.handlers import read_handler
 from qanat.compiler.inherit import Level, ListSetting, Setting
-from qanat.compiler.proxy import TIMEOUT, make_proxy, read_proxy_pass
+from qanat.compiler.proxy import TIMEOUT, Target, make_proxy, read_proxy_pass
 from qanat.compiler.variables import template
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def read_return(compilation: Compilation, directive: Directive) -> plan.ReturnCo
     return plan.ReturnContent(text=template(compilation, directive, directive.args[0]))
 
 
-PROXY_PASS: Setting[plan.ProxyToUpstream | plan.ProxyToVariable | None] = Setting(
-    "proxy_pass", read_proxy_pass, None
-)
+PROXY_PASS: Setting[Target | None] = Setting("proxy_pass", read_proxy_pass, None)
 RETURN: Setting[plan.ReturnContent | None] = Setting("return", read_return, None)
 
 HANDLER = ListSetting(("content_by_python", "content_by_python_block"), read_handler)

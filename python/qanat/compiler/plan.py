@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from qanat.compiler.record import Record
+from qanat.compiler.record import Record, ServerName
+from qanat.compiler.rule_plan import (  # noqa: TC001 - msgspec reads the annotations
+    ProxyToRules,
+    Rule,
+    RuleTable,
+)
 from qanat.compiler.tunnel_plan import (  # noqa: TC001 - msgspec reads the annotations
     Binding,
     Service,
@@ -64,14 +69,6 @@ class Listener(Record, frozen=True, kw_only=True):
     origin: str
 
 
-class ServerName(Record, frozen=True, kw_only=True):
-    """One name of a server; lower case and without the wildcard (`example.com` for
-    `*.example.com`)."""
-
-    kind: Literal["exact", "leading", "trailing", "regex"]
-    text: str
-
-
 class AccessRule(Record, frozen=True, kw_only=True):
     """`allow` or `deny`; `network` is `all`, `unix:` or `ADDRESS/PREFIX`."""
 
@@ -113,10 +110,14 @@ class EndByVarint(Record, frozen=True, kw_only=True, tag_field="type", tag="vari
     adjust: int = 0
 
 
+# By its own name, a field of that name would hide it.
+_Bytes = bytes
+
+
 class EndByDelimiter(Record, frozen=True, kw_only=True, tag_field="type", tag="delimiter"):
     """The body ends before these bytes."""
 
-    bytes: bytes
+    bytes: _Bytes
 
 
 FrameEnd = EndByHeader | EndByField | EndByVarint | EndByDelimiter
@@ -209,7 +210,7 @@ class ProxyTls(Record, frozen=True, kw_only=True):
 class Proxy(Record, frozen=True, kw_only=True):
     """`proxy_pass` and the directives around it."""
 
-    target: ProxyToUpstream | ProxyToVariable
+    target: ProxyToUpstream | ProxyToVariable | ProxyToRules
     connect_timeout_ms: int = 60_000
     timeout_ms: int = 600_000
     buffer_size: int = 16384
@@ -424,6 +425,8 @@ class Objects(Record, frozen=True, kw_only=True):
     formats: tuple[LogFormat, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
+    rule_tables: tuple[RuleTable, ...] = ()
+    rules: tuple[Rule, ...] = ()
     listeners: tuple[Listener, ...] = ()
     servers: tuple[Server, ...] = ()
     tunnels: tuple[Tunnel, ...] = ()
@@ -438,6 +441,8 @@ class Removals(Record, frozen=True, kw_only=True):
     formats: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
     upstreams: tuple[str, ...] = ()
+    rule_tables: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
     tunnels: tuple[str, ...] = ()

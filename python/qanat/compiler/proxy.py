@@ -10,6 +10,7 @@ from qanat.compiler.certificate import CertificateError, load_authorities, sourc
 from qanat.compiler.ciphers import SPOKEN_PROTOCOLS
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.inherit import Level, Setting, flag, number, positive_size, time_ms
+from qanat.compiler.rule_plan import ProxyToRules
 from qanat.compiler.tls import (
     Ciphers,
     Pem,
@@ -30,15 +31,31 @@ if TYPE_CHECKING:
     from qanat.config.tree import Directive
 
 
-def read_proxy_pass(
-    compilation: Compilation, directive: Directive
-) -> plan.ProxyToUpstream | plan.ProxyToVariable:
+RULES = "rules:"
+"""What stands before the name of a table in `proxy_pass`."""
+
+Target = plan.ProxyToUpstream | plan.ProxyToVariable | ProxyToRules
+
+
+def read_proxy_pass(compilation: Compilation, directive: Directive) -> Target:
     """Read the target of `proxy_pass`."""
     text = directive.args[0]
+    table = text.removeprefix(RULES)
+    # A port makes it an address, of a host that happens to be called so.
+    if table != text and not table.isdecimal():
+        return _rules(compilation, table)
     value = template(compilation, directive, text)
     if has_variables(value):
         return plan.ProxyToVariable(value=value)
     return plan.ProxyToUpstream(name=upstream_of(compilation, directive, text))
+
+
+def _rules(compilation: Compilation, table: str) -> ProxyToRules:
+    if table not in compilation.rule_tables and table not in compilation.known.rule_tables:
+        raise Refused(
+            f'no rules "{table}" are defined, which takes a block "rules {table} {{ ... }}"'
+        )
+    return ProxyToRules(table=table)
 
 
 def read_protocol(_: Compilation, directive: Directive) -> Literal["off", "v1", "v2"]:
@@ -160,7 +177,7 @@ def make_proxy(
     compilation: Compilation,
     directive: Directive,
     level: Level,
-    target: plan.ProxyToUpstream | plan.ProxyToVariable,
+    target: Target,
 ) -> plan.Proxy:
     """Make the proxy part of a server whose content is `proxy_pass`."""
     old_sizes = (level.get(DOWNSTREAM_BUFFER) or 0, level.get(UPSTREAM_BUFFER) or 0)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from qanat.compiler import plan
 from qanat.compiler.compilation import Compilation, Refused
+from qanat.compiler.record import ServerName
 from qanat.compiler.variables import define_captures, hostname_kinds
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Names:
     """The names of one server, as written and by kind."""
 
     written: list[tuple[str, Directive]] = field(default_factory=list)
-    kinds: list[plan.ServerName] = field(default_factory=list)
+    kinds: list[ServerName] = field(default_factory=list)
 
     @property
     def first(self) -> str:
@@ -46,7 +46,7 @@ def add_name(compilation: Compilation, directive: Directive, text: str, names: N
         if len(text) == 1:
             raise Refused(f'empty regex in server name "{text}"')
         define_captures(compilation, text[1:])
-        names.kinds.append(plan.ServerName(kind="regex", text=text[1:]))
+        names.kinds.append(ServerName(kind="regex", text=text[1:]))
         return text
     if (text.startswith("*") and (len(text) < 3 or text[1] != ".")) or text == ".":
         raise Refused(f'server name "{text}" is invalid')
@@ -64,9 +64,9 @@ def add_name(compilation: Compilation, directive: Directive, text: str, names: N
 
 
 _NAME_OF_KIND = {
-    "exact": lambda text: plan.ServerName(kind="exact", text=text),
-    "leading": lambda text: plan.ServerName(kind="leading", text=text),
-    "trailing": lambda text: plan.ServerName(kind="trailing", text=text),
+    "exact": lambda text: ServerName(kind="exact", text=text),
+    "leading": lambda text: ServerName(kind="leading", text=text),
+    "trailing": lambda text: ServerName(kind="trailing", text=text),
 }
 
 

@@ -64,6 +64,7 @@ class Scope:
     variables: Container[str] = frozenset()
     formats: Container[str] = frozenset()
     upstreams: Mapping[str, str] = field(default_factory=dict)
+    rule_tables: Container[str] = frozenset()
     listeners: Mapping[str, plan.Listener] = field(default_factory=dict)
     dynamic_listeners: Container[str] = frozenset()
     defaults: Level = field(default_factory=Level)
@@ -87,7 +88,7 @@ class VirtualServer:
 def compile_virtual_server(request: VirtualServerRequest, scope: Scope) -> VirtualServer:
     """Compile a request; raise `ConfigError` with all problems, first those of the address, then
     name and body."""
-    compilation = _compilation(scope)
+    compilation = compilation_of(scope)
     listen = _read_address(compilation, request, scope)
     names = _read_name(compilation, request.server_name)
     block = _read_body(compilation, request.body, scope)
@@ -118,17 +119,18 @@ def compile_virtual_server(request: VirtualServerRequest, scope: Scope) -> Virtu
 def listener_of(address: str, scope: Scope) -> str:
     """Name the listener that the address of a request stands for; raise `ConfigError` if it is not
     an address."""
-    compilation = _compilation(scope)
+    compilation = compilation_of(scope)
     listen = _read_listen(compilation, _listen_directive(address.split(), ADDRESS))
     if listen is None:
         raise ConfigError(compilation.problems)
     return listen.ids[0]
 
 
-def _compilation(scope: Scope) -> Compilation:
+def compilation_of(scope: Scope) -> Compilation:
+    """Begin a compile of something that is added to the live state."""
     return Compilation(
         World(scope.paths, scope.hostname, scope.resolve),
-        Known(scope.variables, scope.formats, scope.upstreams),
+        Known(scope.variables, scope.formats, scope.upstreams, scope.rule_tables),
         dynamic=True,
         allow_files=scope.allow_files,
         pid=scope.pid,

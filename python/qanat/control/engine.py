@@ -37,6 +37,9 @@ class Engine(Protocol):
     def snapshot(self, what: str) -> bytes:
         """Read state as MessagePack."""
 
+    def explain_rules(self, query: bytes) -> bytes | None:
+        """Ask rules about a session that might come; `None` if there is no such table."""
+
     def log(self, level: str, message: str) -> None:
         """Write a line to the main error log."""
 
@@ -61,6 +64,7 @@ class NativeEngine:
         # Reading and ending need no translation.
         self.abort = gateway.abort
         self.snapshot = gateway.snapshot
+        self.explain_rules = gateway.explain_rules
         self.log = gateway.log
         self.reopen_logs = gateway.reopen_logs
         self.drain = gateway.drain

@@ -48,6 +48,39 @@ class ServerIsStatic(ChangeRefused):
         super().__init__(f'server "{server}" stands in the configuration file')
 
 
+class TableNotFound(ChangeRefused):
+    """There is no table of rules of this name."""
+
+    code = "not_found"
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f'there are no rules "{table}"')
+
+
+class RuleNotFound(ChangeRefused):
+    """The table has no rule of this name."""
+
+    code = "not_found"
+
+    def __init__(self, table: str, name: str) -> None:
+        super().__init__(f'rules "{table}" have no rule "{name}"')
+
+
+class RuleIsStatic(ChangeRefused):
+    """Rules of the configuration file are changed there."""
+
+    code = "static"
+
+
+class TableInUse(ChangeRefused):
+    """A virtual server asks the rules that are to be removed."""
+
+    code = "in_use"
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f'rules "{table}" are in use by a virtual server')
+
+
 class PlanRefused(ChangeRefused):
     """The data plane cannot run the change."""
 

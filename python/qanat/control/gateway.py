@@ -25,8 +25,11 @@ from qanat.control.errors import ListenRefused, PlanRefused, WorkerLate
 from qanat.control.handlers import NoHandlers
 from qanat.control.hosts import Addresses, Hosts
 from qanat.control.index import KINDS, PlanIndex, diff
-from qanat.control.rebuild import rebuild, records_of
+from qanat.control.rebuild import rebuild, stored_of
+from qanat.control.rule_state import rule_references
+from qanat.control.rules import putting_rule, putting_table, removing_rule, removing_table
 from qanat.control.state import FileAccess, Key, State, Step, references
+from qanat.control.store_changes import store_changes, undo
 from qanat.control.turns import Limits, Turn, Turns
 from qanat.control.views import (
     ServerView,
@@ -37,15 +40,17 @@ from qanat.control.views import (
     status_view,
 )
 from qanat.control.virtual_servers import adding, removing
-from qanat.store.base import Change, DeleteServer, PutServer, Store, Stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from qanat.compiler.compile import Compiled
+    from qanat.compiler.rules import RuleSpec
     from qanat.compiler.virtual_server import VirtualServerRequest
     from qanat.control.engine import Engine
     from qanat.control.handlers import Handlers
+    from qanat.control.rules import TableSpec
+    from qanat.store.base import Store, Stored
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,10 +58,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A change that is stored and live: the revision that it made, and the id of the server."""
+    """A change that is stored and live: the revision that it made, and the id of the server.
+
+    One that found everything as wanted has not `changed` anything, and made no revision.
+    """
 
     revision: int
-    server: str
+    server: str = ""
+    changed: bool = True
 
 
 class LiveGateway:
@@ -126,6 +135,25 @@ class LiveGateway:
         """Add a virtual server. Raise `ConfigError`, a `ChangeRefused` or `StoreError`."""
         return await self._in_turn(adding, request)
 
+    async def put_rule(self, table: str, name: str, spec: RuleSpec) -> Done:
+        """Add or replace a rule. Raise a `ChangeRefused` or `StoreError`."""
+        return await self._in_turn(putting_rule, table, name, spec)
+
+    async def remove_rule(self, table: str, name: str) -> Done:
+        """Remove a rule of the API. Raise a `ChangeRefused` or `StoreError`."""
+        return await self._in_turn(removing_rule, table, name)
+
+    async def put_rule_table(self, table: str, spec: TableSpec) -> Done:
+        """Make the rules of the API in a table those of `spec`.
+
+        Raise a `ChangeRefused` or `StoreError`.
+        """
+        return await self._in_turn(putting_table, table, spec)
+
+    async def remove_rule_table(self, table: str) -> Done:
+        """Remove a table of the API. Raise a `ChangeRefused` or `StoreError`."""
+        return await self._in_turn(removing_table, table)
+
     async def remove_virtual_server(self, address: str, server_name: str) -> Done:
         """Remove a virtual server of the API. Raise a `ChangeRefused` or `StoreError`."""
         return await self._in_turn(removing, address, server_name)
@@ -160,7 +188,7 @@ class LiveGateway:
         await self._turns.run_unbounded(lambda _: self._store.close())
         self._thread.shutdown(wait=False)
 
-    async def _in_turn(self, plan: Callable[..., Step], *words: VirtualServerRequest | str) -> Done:
+    async def _in_turn(self, plan: Callable[..., Step], *words: object) -> Done:
         async def change(addresses: Addresses) -> Done:
             def step(state: State) -> Step:
                 with addresses.complete():
@@ -173,17 +201,19 @@ class LiveGateway:
     async def _change(self, turn: Turn, plan: Callable[[State], Step]) -> Done:
         state = self.state
         step, ticket = await self._run(self._prepare, state, plan)
+        if not step.stores:
+            return Done(state.revision, changed=False)
         revision = state.revision + 1
         try:
             turn.check()
-            await self._store.apply(_store_changes(step), revision)
+            await self._store.apply(store_changes(step), revision)
         except BaseException:
             await self._abort(ticket)
             raise
         try:
             late = await self._commit(ticket)
         except BaseException:
-            await self._store.apply(_undo(step), revision)
+            await self._store.apply(undo(step), revision)
             raise
         state.take(step)
         state.revision = revision
@@ -195,6 +225,9 @@ class LiveGateway:
     def _done(self, step: Step, revision: int) -> Done:
         for warning in step.warnings:
             self.engine.log("warn", warning)
+        if step.summary:
+            self.engine.log("notice", f"{step.summary}, revision {revision}")
+            return Done(revision)
         changed = step.added or step.removed
         server = changed.server if changed is not None else ""
         if step.unskipped is not None and changed is None:
@@ -206,7 +239,7 @@ class LiveGateway:
 
     def _prepare(self, state: State, plan: Callable[[State], Step]) -> tuple[Step, int | None]:
         step = plan(state)
-        if step.added is None and step.removed is None:
+        if not step.plans:
             return step, None
         change = ChangeSet(revision=state.revision + 1, put=step.put, remove=step.remove)
         return step, self.engine.prepare(change)
@@ -220,12 +253,15 @@ class LiveGateway:
             self.engine.log(
                 "error", f"stored virtual server {where} is not served: {skipped.message}"
             )
+        for rule in state.rules.skipped.values():
+            where = f"{rule.record.table}/{rule.record.name}"
+            self.engine.log("error", f"stored rule {where} is not served: {rule.message}")
 
     def _prepare_load(self, compiled: Compiled, stored: Stored) -> tuple[State, int]:
         """Prepare the first plan, leaving out stored servers that the engine cannot run."""
         excluded: dict[Key, str] = {}
         while True:
-            state = rebuild(compiled, self._files, stored.servers, excluded, self._resolve)
+            state = rebuild(compiled, self._files, stored, excluded, self._resolve)
             state.revision = stored.revision + 1
             change = diff(PlanIndex(), state.index, state.revision, compiled.settings)
             try:
@@ -244,16 +280,20 @@ class LiveGateway:
         self, old: State, compiled: Compiled, addresses: Addresses
     ) -> tuple[State, int]:
         with addresses.complete():
-            state = rebuild(compiled, old.files, records_of(old), {}, addresses.resolve)
-        lost = [skipped for key, skipped in state.skipped.items() if key in old.dynamic]
+            state = rebuild(compiled, old.files, stored_of(old), {}, addresses.resolve)
+        lost = [
+            f'virtual server "{item.record.name}" of {item.record.listener}, '
+            f"added over the API, does not fit: {item.message}"
+            for key, item in state.skipped.items()
+            if key in old.dynamic
+        ] + [
+            f'rule "{rule.record.table}/{rule.record.name}", '
+            f"added over the API, does not fit: {rule.message}"
+            for rule_key, rule in state.rules.skipped.items()
+            if rule_key in old.rules.records
+        ]
         if lost:
-            raise ConfigError(
-                Problem(
-                    f'virtual server "{item.record.name}" of {item.record.listener}, '
-                    f"added over the API, does not fit: {item.message}"
-                )
-                for item in lost
-            )
+            raise ConfigError(Problem(message) for message in lost)
         state.revision = old.revision + 1
         settings = compiled.settings if compiled.settings != old.compiled.settings else None
         return state, self.engine.prepare(diff(old.index, state.index, state.revision, settings))
@@ -301,29 +341,6 @@ class LiveGateway:
         return self.status().skipped
 
 
-def _store_changes(step: Step) -> tuple[Change, ...]:
-    changes: list[Change] = []
-    if step.unskipped is not None:
-        record = step.unskipped.record
-        changes.append(DeleteServer(record.listener, record.name))
-    if step.removed is not None:
-        changes.append(DeleteServer(*step.removed.key))
-    if step.added is not None:
-        changes.append(PutServer(step.added.stored()))
-    return tuple(changes)
-
-
-def _undo(step: Step) -> tuple[Change, ...]:
-    changes: list[Change] = []
-    if step.added is not None:
-        changes.append(DeleteServer(*step.added.key))
-    if step.removed is not None:
-        changes.append(PutServer(step.removed.stored()))
-    if step.unskipped is not None:
-        changes.append(PutServer(step.unskipped.record))
-    return tuple(changes)
-
-
 def _blamed(state: State, error: PlanRefused | ListenRefused) -> list[Key]:
     """Find the virtual servers of the API that a refusal is about; none if the file is to blame."""
     if isinstance(error, ListenRefused):
@@ -332,9 +349,19 @@ def _blamed(state: State, error: PlanRefused | ListenRefused) -> list[Key]:
         kind, ident = error.kind, error.ident
     if kind in KINDS and state.is_static(kind, ident):
         return []
+    if kind == "rules":
+        table, _, name = ident.partition("/")
+        return [(table, name)]
+    if kind == "rule_tables":
+        return [(ident, "")]
     if kind == "listeners":
         return list(state.members.get(ident, {}).values())
-    return [
+    rules = [
+        key
+        for key in state.rules.records
+        if key[1] and (kind, ident) in rule_references(state.index.rules["/".join(key)])
+    ]
+    return rules + [
         key
         for key, dynamic in state.dynamic.items()
         if (kind == "servers" and dynamic.server == ident)

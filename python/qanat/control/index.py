@@ -24,6 +24,7 @@ from qanat.compiler.plan import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from qanat.compiler.rule_plan import Rule, RuleTable
     from qanat.compiler.tunnel_plan import Binding, Service, Tunnel
 
 # Kind of object -> the field that is its id.
@@ -32,6 +33,8 @@ KINDS = {
     "formats": "name",
     "certificates": "id",
     "upstreams": "name",
+    "rule_tables": "name",
+    "rules": "id",
     "listeners": "id",
     "servers": "id",
     "tunnels": "name",
@@ -48,6 +51,8 @@ class PlanIndex:
     formats: dict[str, LogFormat] = field(default_factory=dict)
     certificates: dict[str, Certificate] = field(default_factory=dict)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
+    rule_tables: dict[str, RuleTable] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
     listeners: dict[str, Listener] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
     tunnels: dict[str, Tunnel] = field(default_factory=dict)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from qanat.control.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from qanat.compiler.plan import Server, ServerName
+    from qanat.compiler.plan import Server
+    from qanat.compiler.record import ServerName
 
 LONGEST_NAME = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

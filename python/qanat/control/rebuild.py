@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.config.errors import ConfigError
 from qanat.control.errors import ChangeRefused
+from qanat.control.rule_state import SkippedRule
+from qanat.control.rules import bringing_back_rule
 from qanat.control.state import FileAccess, Key, Skipped, State, read_stored
 from qanat.control.virtual_servers import bringing_back
-from qanat.store.base import StoredServer, StoreError
+from qanat.store.base import Stored, StoredRule, StoredServer, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from qanat.compiler.compile import Compiled
 
@@ -25,13 +27,18 @@ if TYPE_CHECKING:
 def rebuild(
     compiled: Compiled,
     files: FileAccess,
-    records: Iterable[StoredServer],
+    stored: Stored,
     excluded: Mapping[Key, str],
     resolve: Resolve = resolve_host,
 ) -> State:
     """Bring every record back, in order; `excluded` ones are set aside unread."""
     state = State(compiled, files)
-    for record in records:
+    for rule in stored.rules:
+        rule_key = (rule.table, rule.name)
+        reason = excluded.get(rule_key) or _bring_rule_back(state, rule, resolve)
+        if reason:
+            state.rules.skipped[rule_key] = SkippedRule(rule, reason)
+    for record in stored.servers:
         key = (record.listener, record.name)
         reason = excluded.get(key) or _bring_back(state, record, resolve)
         if reason:
@@ -53,7 +60,21 @@ def _bring_back(state: State, record: StoredServer, resolve: Resolve) -> str:
     return ""
 
 
-def records_of(state: State) -> list[StoredServer]:
-    """List what the store holds of a state, in the order in which it is to come back."""
+def _bring_rule_back(state: State, record: StoredRule, resolve: Resolve) -> str:
+    """Add a stored rule to the state; return why it cannot be, or nothing."""
+    try:
+        state.take(bringing_back_rule(state, record, resolve))
+    except (StoreError, ChangeRefused) as error:
+        return str(error)
+    return ""
+
+
+def stored_of(state: State) -> Stored:
+    """Give what the store holds of a state, in the order in which it is to come back."""
     live = [dynamic.stored() for dynamic in state.dynamic.values()]
-    return live + [skipped.record for skipped in state.skipped.values()]
+    servers = live + [skipped.record for skipped in state.skipped.values()]
+    kept = [skipped.record for skipped in state.rules.skipped.values()]
+    rules = [*state.rules.records.values(), *kept]
+    # Tables come before their rules, whose names are not empty.
+    rules.sort(key=lambda rule: (rule.table, rule.name))
+    return Stored(state.revision, tuple(servers), tuple(rules))

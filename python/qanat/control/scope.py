@@ -19,6 +19,7 @@ def scope_of(state: State, resolve: Resolve = resolve_host) -> Scope:
         variables=state.index.variables,
         formats=state.index.formats,
         upstreams=compiled.upstream_names,
+        rule_tables=state.index.rule_tables,
         listeners=state.index.listeners,
         dynamic_listeners=_Opened(state),
         defaults=compiled.defaults,

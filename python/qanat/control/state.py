@@ -12,14 +12,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qanat.compiler.plan import Objects, ProxyContent, ProxyToUpstream, Removals, Server
+from qanat.compiler.plan import (
+    Objects,
+    ProxyContent,
+    ProxyToUpstream,
+    Removals,
+    Server,
+)
+from qanat.compiler.rule_plan import ProxyToRules
 from qanat.compiler.virtual_server import VirtualServerRequest
 from qanat.control.index import PlanIndex
 from qanat.control.names import spellings
+from qanat.control.rule_state import RuleChange, RuleState, reference_changes
 from qanat.store.base import StoredServer, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from qanat.compiler.compile import Compiled
     from qanat.config.paths import Paths
@@ -114,7 +122,25 @@ class Step:
     added: DynamicServer | None = None
     removed: DynamicServer | None = None
     unskipped: Skipped | None = None
+    rules: tuple[RuleChange, ...] = ()
     warnings: tuple[str, ...] = ()
+    summary: str = ""
+    """What the log says of it, if it is not about a virtual server."""
+
+    @property
+    def plans(self) -> bool:
+        """Whether the plan changes."""
+        return self.put != _NO_OBJECTS or self.remove != _NO_REMOVALS
+
+    @property
+    def stores(self) -> bool:
+        """Whether the store changes."""
+        servers = (self.added, self.removed, self.unskipped)
+        return bool(self.rules) or any(item is not None for item in servers)
+
+
+_NO_OBJECTS = Objects()
+_NO_REMOVALS = Removals()
 
 
 class State:
@@ -131,6 +157,8 @@ class State:
         self.members: dict[str, dict[str, Key]] = {}
         self.references: Counter[tuple[str, str]] = Counter()
         self.skipped: dict[Key, Skipped] = {}
+        self.rules = RuleState()
+        self.rules.add(compiled.objects)
         for server in compiled.objects.servers:
             self._claim(server)
 
@@ -138,6 +166,7 @@ class State:
         """Make a step; it must have been computed from this very state."""
         if step.removed is not None:
             self._drop(step.removed)
+        self._take_rules(step)
         self.index.remove(step.remove)
         self.index.put(step.put)
         if step.unskipped is not None:
@@ -152,6 +181,19 @@ class State:
     def is_static(self, kind: str, ident: str) -> bool:
         """Tell whether an object stands in the configuration file."""
         return ident in getattr(self.base, kind)
+
+    def _take_rules(self, step: Step) -> None:
+        self._count(reference_changes(self.index, step.put, step.remove))
+        self.rules.remove(step.remove)
+        self.rules.add(step.put)
+        for change in step.rules:
+            self.rules.keep(change)
+
+    def _count(self, changes: Mapping[tuple[str, str], int]) -> None:
+        for reference, change in changes.items():
+            self.references[reference] += change
+            if not self.references[reference]:
+                del self.references[reference]
 
     def _adopt(self, dynamic: DynamicServer) -> None:
         server = self.index.servers[dynamic.server]
@@ -169,10 +211,7 @@ class State:
         del members[dynamic.server]
         if not members:
             del self.members[listener]
-        for reference in references(server):
-            self.references[reference] -= 1
-            if not self.references[reference]:
-                del self.references[reference]
+        self._count(dict.fromkeys(references(server), -1))
         for name in spellings(server):
             if self.names.get((listener, name)) == server.id:
                 del self.names[listener, name]
@@ -185,7 +224,7 @@ class State:
 
 
 def references(server: Server) -> Iterable[tuple[str, str]]:
-    """List the upstreams and certificates that a server stands on, as (kind, id), each once."""
+    """List what a server stands on, as (kind, id), each once: upstreams, rules, certificates."""
     found: dict[tuple[str, str], None] = {}
     if server.tls is not None:
         found.update(dict.fromkeys(("certificates", ident) for ident in server.tls.certificates))
@@ -193,6 +232,8 @@ def references(server: Server) -> Iterable[tuple[str, str]]:
         proxy = server.content.proxy
         if isinstance(proxy.target, ProxyToUpstream):
             found["upstreams", proxy.target.name] = None
+        if isinstance(proxy.target, ProxyToRules):
+            found["rule_tables", proxy.target.table] = None
         if proxy.tls is not None and proxy.tls.certificate is not None:
             found["certificates", proxy.tls.certificate] = None
     return found

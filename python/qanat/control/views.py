@@ -15,6 +15,7 @@ from qanat.compiler.plan import (
     Server,
     Template,
 )
+from qanat.compiler.rule_plan import ProxyToRules
 from qanat.control.names import spellings
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 class ContentView(msgspec.Struct, frozen=True):
-    """What a virtual server does with a session: `type` is `return`, `proxy`, `handler`, `none`."""
+    """What a virtual server does with a session: `type` is `return`, `proxy`, `rules`, `handler` or
+    `none`."""
 
     type: str
     value: str = ""
@@ -64,6 +66,14 @@ class SkippedView(msgspec.Struct, frozen=True):
     message: str
 
 
+class SkippedRuleView(msgspec.Struct, frozen=True):
+    """A stored rule that is not served, or with an empty name a table of rules, and why."""
+
+    table: str
+    name: str
+    message: str
+
+
 class StatusView(msgspec.Struct, frozen=True):
     """The gateway as a whole."""
 
@@ -78,6 +88,9 @@ class StatusView(msgspec.Struct, frozen=True):
     servers: int
     listeners: tuple[ListenerView, ...]
     skipped: tuple[SkippedView, ...]
+    rule_tables: int
+    rules: int
+    skipped_rules: tuple[SkippedRuleView, ...]
 
 
 def server_views(state: State, engine: Engine) -> tuple[ServerView, ...]:
@@ -111,6 +124,12 @@ def status_view(state: State, engine: Engine, *, pid: int, uptime_s: float) -> S
             SkippedView(item.record.listener, item.record.name, item.message)
             for item in state.skipped.values()
         ),
+        rule_tables=len(state.index.rule_tables),
+        rules=len(state.index.rules),
+        skipped_rules=tuple(
+            SkippedRuleView(rule.record.table, rule.record.name, rule.message)
+            for rule in state.rules.skipped.values()
+        ),
     )
 
 
@@ -134,6 +153,8 @@ def _content(server: Server) -> ContentView:
         target = content.proxy.target
         if isinstance(target, ProxyToUpstream):
             return ContentView("proxy", target.name)
+        if isinstance(target, ProxyToRules):
+            return ContentView("rules", target.table)
         return ContentView("proxy", _text(target.value))
     if isinstance(content, HandlerContent):
         return ContentView("handler", content.handler)

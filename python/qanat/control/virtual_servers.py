@@ -139,6 +139,9 @@ def _find(state: State, key: Key) -> DynamicServer | None:
 def _unused(state: State, server: Server) -> dict[str, tuple[str, ...]]:
     unused: dict[str, list[str]] = {"upstreams": [], "certificates": []}
     for kind, ident in references(server):
+        # Tables of rules stand by themselves.
+        if kind not in unused:
+            continue
         if state.references[kind, ident] == 1 and not state.is_static(kind, ident):
             unused[kind].append(ident)
     return {kind: tuple(ids) for kind, ids in unused.items()}

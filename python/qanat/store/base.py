@@ -43,15 +43,42 @@ class DeleteServer:
     name: str
 
 
-Change = PutServer | DeleteServer
+@dataclass(frozen=True, slots=True)
+class StoredRule:
+    """A rule added over the API, or with an empty name a table of rules; `document` is JSON."""
+
+    table: str
+    name: str
+    document: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutRule:
+    """Add a rule or a table, or replace the one of the same names."""
+
+    rule: StoredRule
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRule:
+    """Remove a rule or a table; one that is not there is no error."""
+
+    table: str
+    name: str
+
+
+Change = PutServer | DeleteServer | PutRule | DeleteRule
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All that a store holds; servers in the order in which they were added."""
+    """All that a store holds; servers in the order in which they were added, rules by name, each
+    table before its rules."""
 
     revision: int
     servers: tuple[StoredServer, ...]
+    rules: tuple[StoredRule, ...] = ()
 
 
 class Store(Protocol):

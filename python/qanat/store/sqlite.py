@@ -15,12 +15,23 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
-from qanat.store.base import Change, PutServer, Stored, StoredServer, StoreError, StoreInUse
+from qanat.store.base import (
+    Change,
+    DeleteRule,
+    DeleteServer,
+    PutRule,
+    PutServer,
+    Stored,
+    StoredRule,
+    StoredServer,
+    StoreError,
+    StoreInUse,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATABASE = "state.db"
 LOCK = "lock"
 
@@ -36,6 +47,17 @@ CREATE TABLE virtual_servers (
     UNIQUE (listener, name)
 );
 """
+# A table of rules has an empty name. Version 1 had no rules.
+_RULES = """
+CREATE TABLE rules (
+    rule_table TEXT NOT NULL,
+    name TEXT NOT NULL,
+    document BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    PRIMARY KEY (rule_table, name)
+) WITHOUT ROWID;
+"""
 _PUT = """
 INSERT INTO virtual_servers (listener, name, document, revision, node) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (listener, name) DO UPDATE
@@ -43,6 +65,9 @@ SET document = excluded.document, revision = excluded.revision, node = excluded.
 """
 _DELETE = "DELETE FROM virtual_servers WHERE listener = ? AND name = ?"
 _SELECT = "SELECT listener, name, document, revision FROM virtual_servers ORDER BY position"
+_PUT_RULE = "INSERT OR REPLACE INTO rules VALUES (?, ?, ?, ?, ?)"
+_DELETE_RULE = "DELETE FROM rules WHERE rule_table = ? AND name = ?"
+_SELECT_RULES = "SELECT rule_table, name, document, revision FROM rules ORDER BY rule_table, name"
 _SET_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
@@ -96,10 +121,12 @@ class _Database:
     def load(self) -> Stored:
         try:
             rows = self._connection.execute(_SELECT).fetchall()
+            rules = self._connection.execute(_SELECT_RULES).fetchall()
             revision = int(self._meta("revision") or 0)
         except (sqlite3.Error, ValueError) as error:
             raise self._failed("read", error) from error
-        return Stored(revision, tuple(StoredServer(*row) for row in rows))
+        servers = tuple(StoredServer(*row) for row in rows)
+        return Stored(revision, servers, tuple(StoredRule(*row) for row in rules))
 
     def apply(self, changes: tuple[Change, ...], revision: int) -> None:
         connection = self._connection
@@ -120,12 +147,17 @@ class _Database:
         os.close(self._lock)
 
     def _write(self, change: Change) -> None:
-        if isinstance(change, PutServer):
-            row = change.server
-            values = (row.listener, row.name, row.document, row.revision, self._node)
-            self._connection.execute(_PUT, values)
-        else:
-            self._connection.execute(_DELETE, (change.listener, change.name))
+        execute = self._connection.execute
+        match change:
+            case PutServer(row):
+                execute(_PUT, (row.listener, row.name, row.document, row.revision, self._node))
+            case DeleteServer(listener, name):
+                execute(_DELETE, (listener, name))
+            case PutRule(rule):
+                values = (rule.table, rule.name, rule.document, rule.revision, self._node)
+                execute(_PUT_RULE, values)
+            case DeleteRule(table, name):
+                execute(_DELETE_RULE, (table, name))
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -181,7 +213,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if tables == 0:
         # executescript commits a pending transaction first, so the BEGIN stands inside the script.
         version = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');"  # noqa: S608 - a number of ours
-        connection.executescript(f"BEGIN;{_TABLES}{version}COMMIT;")
+        connection.executescript(f"BEGIN;{_TABLES}{_RULES}{version}COMMIT;")
+        return
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    if row == ("1",):
+        version = f"UPDATE meta SET value = '{SCHEMA_VERSION}' WHERE key = 'schema';"  # noqa: S608 - a number of ours
+        connection.executescript(f"BEGIN;{_RULES}{version}COMMIT;")
 
 
 def _lock_directory(state_dir: Path) -> int:

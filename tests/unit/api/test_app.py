@@ -107,7 +107,16 @@ async def test_the_description_is_complete(tmp_path: Path) -> None:
     async with live_gateway(tmp_path) as (gateway, _), control_client(gateway) as client:
         described = (await client.get("/v1/openapi.json")).json()
         assert described["openapi"].startswith("3.")
-        paths = {"/v1/servers", "/v1/servers/{id}", "/v1/status", "/api/v1/stream_srv"}
+        paths = {
+            "/v1/handlers",
+            "/v1/handlers/reload",
+            "/v1/servers",
+            "/v1/servers/{id}",
+            "/v1/status",
+            "/api/v1/stream_srv",
+        }
+        table = "/v1/rules/{table}"
+        paths |= {"/v1/rules", table, f"{table}:match", f"{table}/{{rule}}"}
         assert described["paths"].keys() == paths
         schemas = described["components"]["schemas"]
         named = {reference.rpartition("/")[2] for reference in references(described)}

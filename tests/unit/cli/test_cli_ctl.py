@@ -13,7 +13,14 @@ from typer.testing import CliRunner
 
 from qanat.cli.client import Address, ControlError
 from qanat.cli.commands import app
-from qanat.control.views import ContentView, ListenerView, ServerView, SkippedView, StatusView
+from qanat.control.views import (
+    ContentView,
+    ListenerView,
+    ServerView,
+    SkippedRuleView,
+    SkippedView,
+    StatusView,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +67,9 @@ STATUS = as_json(
         servers=1,
         listeners=(LISTENER,),
         skipped=(SkippedView("tcp:0.0.0.0:1", "b", "in use"),),
+        rule_tables=1,
+        rules=2,
+        skipped_rules=(SkippedRuleView("edge", "ssh", "no upstream"),),
     )
 )
 

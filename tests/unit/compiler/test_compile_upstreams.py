@@ -21,8 +21,10 @@ from qanat.compiler.plan import (
 if TYPE_CHECKING:
     from tests.harness.compiler_site import Site
 
+    from qanat.compiler.rule_plan import ProxyToRules
 
-def target(content: Content) -> ProxyToUpstream | ProxyToVariable:
+
+def target(content: Content) -> ProxyToUpstream | ProxyToVariable | ProxyToRules:
     assert isinstance(content, ProxyContent)
     return content.proxy.target
 

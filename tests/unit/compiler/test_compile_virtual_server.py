@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qanat.compiler import plan
+from qanat.compiler.record import ServerName
 from qanat.compiler.virtual_server import (
     Scope,
     VirtualServerRequest,
@@ -47,7 +48,7 @@ def test_joining_a_listener(add: Add) -> None:
     assert added.listener is None
     assert added.server.id == "tcp:0.0.0.0:22222/server-17082"
     assert added.server.listeners == ("tcp:0.0.0.0:22222",)
-    assert added.server.names == (plan.ServerName(kind="exact", text="server-17082"),)
+    assert added.server.names == (ServerName(kind="exact", text="server-17082"),)
     assert added.server.content == plan.ReturnContent(text=((False, "17082 ok"),))
     assert added.server.origin == "server_body"
 

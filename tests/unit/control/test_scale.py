@@ -9,7 +9,7 @@ from tests.harness.live import compile_text
 
 from qanat.compiler.virtual_server import VirtualServerRequest
 from qanat.config.paths import Paths
-from qanat.control.rebuild import rebuild, records_of
+from qanat.control.rebuild import rebuild, stored_of
 from qanat.control.state import FileAccess, State
 from qanat.control.virtual_servers import adding, removing
 
@@ -55,6 +55,6 @@ def test_one_more_costs_the_same(tmp_path: Path) -> None:
     gone_last = count_events(lambda: state.take(removing(state, "0.0.0.0:22222", "server-3000")))
     assert last <= first * 1.1
     assert gone_last <= gone * 1.1
-    again = rebuild(state.compiled, state.files, records_of(state), {})
+    again = rebuild(state.compiled, state.files, stored_of(state), {})
     assert again.index == state.index
     assert not again.skipped

@@ -1,5 +1,7 @@
 //! From a change set and the present plan to the next plan. Everything that can be wrong with a plan is found here.
 
+mod rules;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -64,6 +66,7 @@ pub fn link(present: &Plan, change: &spec::ChangeSet, context: &Context<'_>) -> 
     }
     put_shared(&mut next, &change.put, context)?;
     put_tunnels(&mut next, change);
+    rules::change(&mut next, change)?;
     let mut left = Vec::new();
     for id in &change.remove.servers {
         left.extend(unlink_server(&mut next, id));
@@ -247,6 +250,12 @@ fn link_proxy(
         spec::ProxyTarget::Upstream { name } => {
             return Err(LinkError::new("proxy.target", format!("no upstream \"{name}\"")));
         }
+        spec::ProxyTarget::Rules { table } if plan.rules.contains_key(table.as_str()) => {
+            Target::Rules(table.as_str().into())
+        }
+        spec::ProxyTarget::Rules { table } => {
+            return Err(LinkError::new("proxy.target", format!("no rules \"{table}\"")));
+        }
         spec::ProxyTarget::Variable { value } => Target::Variable(template("proxy.target", value)?),
     };
     let optional =
@@ -358,6 +367,7 @@ fn leave_parent(next: &mut Plan, id: &str) {
 
 fn remove_shared(next: &mut Plan, remove: &spec::Removals) {
     remove.upstreams.iter().for_each(|name| drop(next.upstreams.remove(name.as_str())));
+    remove.rule_tables.iter().for_each(|name| drop(next.rules.remove(name.as_str())));
     remove.variables.iter().for_each(|name| drop(next.variables.remove(name.as_str())));
     remove.formats.iter().for_each(|name| drop(next.formats.remove(name.as_str())));
     remove.certificates.iter().for_each(|id| drop(next.certificates.remove(id.as_str())));

@@ -74,7 +74,12 @@ impl Network {
 
     /// Whether `client` is in it; an IPv4 address mapped into IPv6 counts as IPv4.
     pub fn contains(&self, client: &Address) -> bool {
-        match (self, client.ip().map(|ip| ip.to_canonical())) {
+        self.contains_ip(client.ip().map(|ip| ip.to_canonical()))
+    }
+
+    /// As [`Self::contains`], for an address in its own form; none for a client of a unix socket.
+    pub fn contains_ip(&self, ip: Option<IpAddr>) -> bool {
+        match (self, ip) {
             (Self::All, _) => true,
             (Self::Unix, ip) => ip.is_none(),
             (Self::V4 { address, mask }, Some(IpAddr::V4(ip))) => ip.to_bits() & mask == *address,

@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::template::Template;
 use crate::stream::{Socket, Stream};
-use crate::{access, connect, content, handshake, mesh, phase, preface, preread, relay, tunnel};
+use crate::{access, connect, content, handshake, mesh, phase, preface, preread, relay, rules, tunnel};
 
 /// Runs a session to its end. Its record is written whatever happens, also when this future is dropped.
 pub async fn run(mut open: Open, socket: Socket) {
@@ -47,6 +47,9 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
     }
     if session.server.handlers.is_some() {
         early = Box::pin(phase::preread(session, &mut client, early)).await?;
+    }
+    if session.server.asks_rules() {
+        early = Box::pin(rules::choose(session, &mut client, early)).await?;
     }
     open.settle();
     let session = &mut open.session;

@@ -69,6 +69,8 @@ pub struct Facts {
     pub choice: Option<Arc<Choice>>,
     /// What the peer of the present attempt has shown, until handlers have judged it.
     pub shown: Option<Box<Shown>>,
+    /// What the rules of the session's server decided.
+    pub route: Option<Route>,
     /// The peer that a handler chose already.
     pub balanced: Option<Box<Balanced>>,
     /// What handlers keep from one phase to the next.
@@ -84,6 +86,15 @@ pub struct PrereadHello {
     pub server_name: Vec<u8>,
     /// `$ssl_preread_alpn_protocols`, joined by commas.
     pub alpn: Vec<u8>,
+}
+
+/// The decision of a table of rules.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `$rule`.
+    pub rule: Arc<str>,
+    /// Name of the upstream; none if the session is rejected.
+    pub upstream: Option<Arc<str>>,
 }
 
 /// Addresses and extensions of an incoming PROXY header.
@@ -206,6 +217,11 @@ impl Session {
     /// What a handler wants of the peer of the present attempt.
     pub fn choice(&self) -> Option<&Choice> {
         self.facts.as_ref()?.choice.as_deref()
+    }
+
+    /// What the rules of its server decided.
+    pub fn route(&self) -> Option<&Route> {
+        self.facts.as_ref()?.route.as_ref()
     }
 
     /// Where lines about this session go.

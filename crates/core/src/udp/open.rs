@@ -21,7 +21,7 @@ use crate::udp::receive::Arrival;
 use crate::udp::relay::tokens;
 use crate::udp::reply::{Outbox, ReplyPath};
 use crate::udp::{UdpListener, finish};
-use crate::{access, mesh};
+use crate::{access, mesh, rules};
 
 impl UdpListener {
     /// Begins a session with its first datagram.
@@ -126,6 +126,9 @@ impl UdpListener {
         datagram: &[u8],
     ) {
         let session = &mut open.session;
+        if let Err(error) = rules::choose_for_datagram(session, datagram) {
+            return finish(open, Err(error));
+        }
         let upstream = match target(session, proxy) {
             Ok(upstream) if upstream.handler.is_some() => {
                 return self.hand_over(open, arrival, reply, datagram);

@@ -13,6 +13,7 @@ from qanat.config.tables import (
     main,
     njet,
     proxy,
+    rules,
     tls,
     upstream,
     variable,
@@ -26,7 +27,10 @@ __all__ = ["AREAS", "BY_CONTEXT", "NAMES", "UNCHECKED", "Row"]
 
 AREAS: tuple[tuple[str, tuple[Row, ...]], ...] = tuple(
     (area.NAME, area.ROWS)
-    for area in (main, core, proxy, upstream, frame, handlers, tls, access, log, variable, njet)
+    for area in (
+        *(main, core, proxy, upstream, rules, frame),
+        *(handlers, tls, access, log, variable, njet),
+    )
 )
 """Tables in the order of the documentation, each with the title of its area."""
 

@@ -11,7 +11,8 @@ ROWS = (
         "proxy_pass",
         SERVER,
         (1, 1),
-        "Where sessions go: `HOST:PORT`, `unix:PATH`, an upstream, or a text with variables.",
+        "Where sessions go: `HOST:PORT`, `unix:PATH`, an upstream, `rules:NAME`, or a text with "
+        "variables.",
     ),
     Row(
         "proxy_bind",

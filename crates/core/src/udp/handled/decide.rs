@@ -10,6 +10,7 @@ use crate::error::SessionError;
 use crate::phase::datagrams::{self, Datagrams, Through};
 use crate::plan::{Content, ContentHandler, Proxy};
 use crate::preread::frame;
+use crate::rules;
 use crate::session::Session;
 use crate::session::registry::Open;
 use crate::udp::connect::{connect, connect_chosen};
@@ -60,6 +61,7 @@ async fn decide(
     let server = Arc::clone(&session.server);
     match &server.content {
         Content::Proxy(proxy) => {
+            rules::choose_for_datagram(session, first.as_deref().unwrap_or_default())?;
             let (peer, picked) = dial(session, proxy, first.as_deref()).await?;
             session.action = "proxying connection";
             Ok(Some((peer, picked, u64::from(first.is_some()))))

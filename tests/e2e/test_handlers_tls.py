@@ -6,11 +6,10 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.harness.certificates import name_of
-from tests.harness.clients import LOCALHOST, ask, connect, connect_tls, read_all, tls_context
+from tests.harness.clients import LOCALHOST, ask, connect, connect_tls, talk_tls, tls_context
 from tests.harness.handlers import write_module
 from tests.harness.waiting import PATIENCE, until
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.harness.certificates import Authority
+    from tests.harness.clients import Talk
     from tests.harness.gateway import Gateway
 
 CLIENTS = 200
@@ -218,16 +218,6 @@ def running(gateway: Gateway, authority: Authority) -> Iterator[Gateway]:
     yield gateway.start()
 
 
-class Talk(NamedTuple):
-    """A connection that has ended."""
-
-    shown: str
-    """The name in the certificate."""
-    answer: bytes
-    session: ssl.SSLSession | None
-    is_resumed: bool
-
-
 def talk(
     gateway: Gateway,
     front: str,
@@ -235,12 +225,8 @@ def talk(
     context: ssl.SSLContext | None = None,
     session: ssl.SSLSession | None = None,
 ) -> Talk:
-    """Connect over TLS, and read to the end."""
-    context = context or tls_context()
-    plain = connect(gateway.port(front))
-    with context.wrap_socket(plain, server_hostname=name, session=session) as client:
-        shown, answer = name_of(client.getpeercert(binary_form=True)), read_all(client)
-        return Talk(shown, answer, client.session, bool(client.session_reused))
+    """Connect over TLS to one of the listeners, and read to the end."""
+    return talk_tls(gateway.port(front), name, context, session)
 
 
 def refusal(gateway: Gateway, front: str, name: str) -> str | None:

@@ -6,8 +6,9 @@ import contextlib
 import socket
 import ssl
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tests.harness.certificates import name_of
 from tests.harness.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -129,3 +130,27 @@ def ask_tls(
     """Connect over TLS, and read to the end."""
     with connect_tls(port, name, context, host) as client:
         return read_all(client)
+
+
+class Talk(NamedTuple):
+    """A connection that has ended."""
+
+    shown: str
+    """The name in the certificate."""
+    answer: bytes
+    session: ssl.SSLSession | None
+    is_resumed: bool
+
+
+def talk_tls(
+    port: int,
+    name: str | None,
+    context: ssl.SSLContext | None = None,
+    session: ssl.SSLSession | None = None,
+) -> Talk:
+    """Connect over TLS, and read to the end."""
+    context = context or tls_context()
+    plain = connect(port)
+    with context.wrap_socket(plain, server_hostname=name, session=session) as client:
+        shown, answer = name_of(client.getpeercert(binary_form=True)), read_all(client)
+        return Talk(shown, answer, client.session, bool(client.session_reused))

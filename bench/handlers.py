@@ -22,11 +22,13 @@ MODULE = """
 import json
 import struct
 
-from qanat.handlers import ConsistentHash
+from qanat.handlers import ConsistentHash, FrameFormat
 
 ring = ConsistentHash(PEERS)
 [peer, *_] = ring.peers
 header = struct.Struct(">ccHH")
+names = ("type", "version", "wait", "length")
+login_frame = FrameFormat(">ccHH", names, length="length", body="json")
 
 
 def nothing(session):
@@ -40,6 +42,10 @@ def only(session):
 async def login(session):
     _, _, _, length = header.unpack(await session.peek(6))
     session.ctx.devid = json.loads((await session.peek(6 + length))[6:])["devid"]
+
+
+async def framed(session):
+    session.ctx.devid = (await session.peek_frame(login_frame)).body["devid"]
 
 
 def by_device(session):
@@ -72,6 +78,18 @@ ROWS = (
         "peek 6 bytes, JSON, consistent hash",
         "preread_by_python app:login; proxy_pass devices;",
         "logins",
+    ),
+    Row(
+        "the frame in one call, consistent hash",
+        "preread_by_python app:framed; proxy_pass devices;",
+        "logins",
+    ),
+    Row(
+        "the same by frame and hash, without Python",
+        'frame { header ">ccHH" type version wait length; length length; body json; } '
+        "proxy_pass framed;",
+        "logins",
+        1.05,
     ),
 )
 
@@ -115,6 +133,7 @@ events {{ worker_connections 50000; }}
 stream {{
     python_path {folder};
     upstream one {{ balance_by_python app:only; }}
+    upstream framed {{ hash $frame_json_devid consistent; server 127.0.0.1:{peer}; }}
     upstream devices {{ balance_by_python app:by_device; }}
     {servers}
 }}

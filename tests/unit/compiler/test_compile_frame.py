@@ -11,7 +11,11 @@ from qanat.compiler import plan
 from qanat.compiler.frame_format import delimiter_bytes, header_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.harness.compiler_site import Site
+
+    from qanat.compiler.virtual_server import VirtualServer
 
 LOGIN = 'header ">ccHH" type version wait length; length length; body json;'
 
@@ -110,6 +114,20 @@ def test_other_variables_of_that_kind_are_refused(site: Site, name: str, reason:
     text = f"server {{ listen 1;\n return ${name};\n frame {{ {LOGIN} }} }}"
     (problem,) = site.problems(text)
     assert problem == f'unknown "{name}" variable: {reason} in q.conf:2'
+
+
+def test_a_server_of_the_api_has_that_of_stream_or_its_own(
+    site: Site, add: Callable[..., VirtualServer], refusal: Callable[..., str]
+) -> None:
+    scope = site.scope(f"frame {{ {LOGIN} }} server {{ listen 22222; return x; }}")
+    inherited = add(body='return "$frame_json_devid";', scope=scope).server.preread.frame
+    assert inherited is not None
+    assert inherited.body == "json"
+    own = add(body='frame { delimiter ";"; } return "$frame_body";').server.preread.frame
+    assert own is not None
+    assert own.max == 16384
+    text = refusal(body='frame { delimiter ";"; } return "$frame_type";', scope=scope)
+    assert 'no defined variable name "$frame_type": no "frame" has a field "type"' in text
 
 
 def test_none_can_be_defined(site: Site) -> None:

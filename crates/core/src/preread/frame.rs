@@ -199,3 +199,63 @@ fn silent(format: &Format, early: &[u8], wait: Duration) -> SessionError {
     let text = format!("frame: client sent {count} bytes in {seconds} s, its {part} is not whole");
     SessionError::new(Status::Ok, Source::Client, Level::Info, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(end: spec::FrameEnd) -> spec::Frame {
+        let length = spec::FrameField {
+            name: "length".to_owned(),
+            offset: 4,
+            width: 2,
+            kind: spec::FieldKind::Unsigned,
+            little: false,
+        };
+        spec::Frame {
+            fields: vec![length],
+            header: 6,
+            end,
+            body: spec::FrameBody::Raw,
+            max: 64,
+            timeout_ms: 1,
+        }
+    }
+
+    fn refusal(change: impl FnOnce(&mut spec::Frame)) -> String {
+        let mut frame = frame(spec::FrameEnd::Field { index: 0, adjust: 0 });
+        change(&mut frame);
+        link(&frame).unwrap_err()
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_is_refused() {
+        assert!(link(&frame(spec::FrameEnd::Varint { adjust: 0 })).is_ok());
+        assert_eq!(refusal(|frame| frame.header = 5), "field \"length\" does not fit");
+        assert_eq!(refusal(|frame| frame.fields[0].width = u32::MAX), "field \"length\" does not fit");
+        assert_eq!(refusal(|frame| frame.max = 5), "a header of 6 bytes is more than max 5");
+        assert_eq!(
+            refusal(|frame| frame.fields[0].kind = spec::FieldKind::Text),
+            "no number counts the body"
+        );
+        assert_eq!(refusal(|frame| frame.fields.clear()), "no number counts the body");
+        let delimiter = |frame: &mut spec::Frame| frame.end = spec::FrameEnd::Delimiter { bytes: Vec::new() };
+        assert_eq!(refusal(delimiter), "an empty delimiter");
+    }
+
+    #[tokio::test]
+    async fn memory_is_taken_as_bytes_arrive_not_as_a_length_announces_them() {
+        let mut spec = frame(spec::FrameEnd::Field { index: 0, adjust: 0 });
+        spec.max = 65_536;
+        let format = link(&spec).unwrap();
+        let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        theirs.try_write(b"\0\0\0\0\xff\x00few").unwrap();
+        drop(theirs);
+        let mut bytes = Vec::new();
+        let mut client = Stream::Plain(crate::stream::Socket::Unix(ours));
+        let failure = gather(&mut client, &format, &mut bytes).await;
+        assert!(matches!(failure, Err(Failure::Ended(Missing { needs: 65_286, part: "body" }, None))));
+        assert_eq!(bytes.len(), 9);
+        assert!(bytes.capacity() <= 2 * FIRST_ROOM, "{}", bytes.capacity());
+    }
+}

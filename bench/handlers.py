@@ -50,6 +50,10 @@ async def framed(session):
 
 def by_device(session):
     return ring.pick(session.ctx.devid)
+
+
+def by_frame(session):
+    return ring.pick(session.frame.body["devid"])
 """
 
 
@@ -62,6 +66,8 @@ class Row:
     load: str = "connections"
     aim: float = 1.25
 
+
+FRAME = 'frame { header ">ccHH" type version wait length; length length; body json; }'
 
 ROWS = (
     Row("plain relay", "proxy_pass 127.0.0.1:@peer;", aim=1.0),
@@ -84,10 +90,10 @@ ROWS = (
         "preread_by_python app:framed; proxy_pass devices;",
         "logins",
     ),
+    Row("frame, consistent hash in Python", f"{FRAME} proxy_pass placed;", "logins"),
     Row(
         "the same by frame and hash, without Python",
-        'frame { header ">ccHH" type version wait length; length length; body json; } '
-        "proxy_pass framed;",
+        f"{FRAME} proxy_pass framed;",
         "logins",
         1.05,
     ),
@@ -133,6 +139,7 @@ events {{ worker_connections 50000; }}
 stream {{
     python_path {folder};
     upstream one {{ balance_by_python app:only; }}
+    upstream placed {{ balance_by_python app:by_frame; }}
     upstream framed {{ hash $frame_json_devid consistent; server 127.0.0.1:{peer}; }}
     upstream devices {{ balance_by_python app:by_device; }}
     {servers}

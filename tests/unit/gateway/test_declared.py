@@ -91,6 +91,19 @@ def test_keywords_are_directives() -> None:
     )
 
 
+def test_a_frame_is_a_dictionary() -> None:
+    gateway = Gateway()
+    group = gateway.upstream("group", "127.0.0.1:1", balance="hash $frame_json_devid consistent")
+    gateway.listen(
+        9000,
+        frame={"header": (">ccH", "type", "_", "length"), "length": "length", "body": "json"},
+        proxy_pass=group,
+    )
+    (server,) = compiled(gateway).objects.servers
+    assert server.preread.frame is not None
+    assert [field.name for field in server.preread.frame.fields] == ["type", "length"]
+
+
 def test_handlers_run_in_the_order_of_their_declaration_those_of_all_servers_first() -> None:
     gateway = Gateway()
     one, two = gateway.listen(9000, return_="1"), gateway.listen(9001, return_="2")

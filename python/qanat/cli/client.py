@@ -83,6 +83,13 @@ class Client:
             raise ControlError(_reason(answer, status))
         return answer
 
+    def ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+        """Ask for a resource of the API. Raise `ControlError`."""
+        status, answer = self._ask(method, path, body)
+        if status != 200:
+            raise ControlError(_reason(answer, status))
+        return answer
+
     def add(self, address: str, name: str, body: str, listen_option: str) -> None:
         """Add a virtual server. Raise `ControlError`."""
         words = {"type": "add", "addr_port": address, "server_name": name, "server_body": body}
@@ -95,10 +102,7 @@ class Client:
         self._change("PUT", {"type": "del", "addr_port": address, "server_name": name})
 
     def _read(self, path: str) -> dict[str, Any]:
-        status, answer = self._ask("GET", path)
-        if status != 200:
-            raise ControlError(_reason(answer, status))
-        return answer
+        return self.ask("GET", path)
 
     def _change(self, method: str, words: dict[str, str]) -> None:
         path = f"{self._address.location}/v1/stream_srv"

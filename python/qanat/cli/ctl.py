@@ -1,20 +1,17 @@
 """`qanat ctl`: see and change what a running gateway serves."""
 
-# ruff: noqa: PLC0415 - programs that ask for JSON do not wait for tables
-
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from qanat.cli.client import DEFAULT_ADDRESS, Address, Client, ControlError, read_token
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from qanat.cli.ctl_rules import app as rules_app
+from qanat.cli.output import Json, failed, plain, print_json, print_table, table_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,9 +26,6 @@ app = typer.Typer(
     "- `qanat ctl --control unix:/run/qanat.sock status --json`",
 )
 
-_UNFOLDED = 1000  # columns
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ListenAddress = Annotated[
     str,
     typer.Argument(
@@ -39,6 +33,9 @@ ListenAddress = Annotated[
     ),
 ]
 ServerName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the virtual server.")]
+
+
+app.add_typer(rules_app, name="rules")
 
 
 @app.callback()
@@ -66,7 +63,7 @@ def ctl_command(
     try:
         context.obj = Client(Address.parse(control), read_token(token_file))
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
 
 
 @app.command("list")
@@ -76,11 +73,11 @@ def list_command(context: typer.Context, as_json: Json = False) -> None:
     try:
         answer = client.servers()
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
-    table = _table("listener", "name", "content", "sessions", "from")
+    table = table_of("listener", "name", "content", "sessions", "from")
     for server in answer["servers"]:
         table.add_row(
             "\n".join(server["listeners"]),
@@ -90,7 +87,7 @@ def list_command(context: typer.Context, as_json: Json = False) -> None:
             "API" if server["dynamic"] else server["origin"],
         )
     table.caption = f"revision {answer['revision']}, {len(answer['servers'])} virtual servers"
-    _print(table)
+    print_table(table)
 
 
 @app.command("show")
@@ -110,16 +107,16 @@ def show_command(
         if not servers:
             raise ControlError(f'no virtual server has the id or name "{wanted}"')
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if as_json:
-        _print_json({"servers": servers})
+        print_json({"servers": servers})
         return
     for server in servers:
-        table = _table("field", "value")
+        table = table_of("field", "value")
         for field, value in server.items():
-            text = _content(value) if field == "content" else _plain(value)
+            text = _content(value) if field == "content" else plain(value)
             table.add_row(field, text)
-        _print(table)
+        print_table(table)
 
 
 @app.command("add")
@@ -154,9 +151,9 @@ def add_command(  # noqa: PLR0913, PLR0917 - one for each option
     try:
         client.add(address, name, _body(body, body_file), listen_option)
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if as_json:
-        _print_json({"added": {"address": address, "name": name}})
+        print_json({"added": {"address": address, "name": name}})
         return
     typer.echo(f"added {name} on {address}")
 
@@ -170,9 +167,9 @@ def remove_command(
     try:
         client.remove(address, name)
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if as_json:
-        _print_json({"removed": {"address": address, "name": name}})
+        print_json({"removed": {"address": address, "name": name}})
         return
     typer.echo(f"removed {name} from {address}")
 
@@ -184,24 +181,27 @@ def status_command(context: typer.Context, as_json: Json = False) -> None:
     try:
         answer = client.status()
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
-    summary = _table("field", "value")
+    summary = table_of("field", "value")
     for field, value in answer.items():
         if not isinstance(value, list):
-            summary.add_row(field.replace("_", " "), _plain(value))
-    _print(summary)
-    listeners = _table("listener", "options", "default server", "from")
+            summary.add_row(field.replace("_", " "), plain(value))
+    print_table(summary)
+    listeners = table_of("listener", "options", "default server", "from")
     for listener in answer["listeners"]:
         options = [word for word in ("tls", "mesh", "proxy_protocol") if listener[word]]
         origin = "API" if listener["dynamic"] else "file"
         default = listener["default_server"]
         listeners.add_row(listener["id"], " ".join(options) or "-", default, origin)
-    _print(listeners)
+    print_table(listeners)
     for skipped in answer["skipped"]:
         line = f"not served: {skipped['name']} on {skipped['listener']}: {skipped['message']}"
+        typer.secho(line, fg="yellow", err=True)
+    for rule in answer["skipped_rules"]:
+        line = f"not served: rule {rule['table']}/{rule['name']}: {rule['message']}"
         typer.secho(line, fg="yellow", err=True)
 
 
@@ -212,21 +212,21 @@ def handlers_command(context: typer.Context, as_json: Json = False) -> None:
     try:
         answer = client.handlers()
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
-    handlers = _table("phase", "handler", "from", "open calls")
+    handlers = table_of("phase", "handler", "from", "open calls")
     for handler in answer["handlers"]:
         words = (handler["phase"], handler["name"], handler["origin"], handler["open_calls"])
         handlers.add_row(*map(str, words))
-    _print(handlers)
-    loads = _table("load", "used by", "open calls", "background tasks", "timers")
+    print_table(handlers)
+    loads = table_of("load", "used by", "open calls", "background tasks", "timers")
     for load in answer["generations"]:
         users = "new sessions" if load["is_current"] else "older sessions"
         counts = (load["open_calls"], load["background_tasks"], load["timers"])
         loads.add_row(str(load["number"]), users, *map(str, counts))
-    _print(loads)
+    print_table(loads)
 
 
 @app.command("reload-handlers")
@@ -253,9 +253,9 @@ def reload_handlers_command(
     try:
         answer = client.reload_handlers(timeout)
     except ControlError as error:
-        raise _failed(error) from error
+        raise failed(error) from error
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     typer.echo(f"handlers reloaded: load {answer['generation']}, revision {answer['revision']}")
 
@@ -275,34 +275,3 @@ def _content(content: dict[str, str]) -> str:
     if content["type"] == "return":
         return f"return {json.dumps(content['value'], ensure_ascii=False)}"
     return f"{content['type']} {content.get('value', '')}".rstrip()
-
-
-def _plain(value: object) -> str:
-    return "\n".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    # Who reads from a pipe looks for whole words: nothing is folded there.
-    width = None if sys.stdout.isatty() else _UNFOLDED
-    Console(markup=False, highlight=False, width=width).print(table)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _failed(error: ControlError) -> typer.Exit:
-    typer.secho(f"qanat: {error}", fg="red", err=True)
-    return typer.Exit(1)

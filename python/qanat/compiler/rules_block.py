@@ -53,8 +53,24 @@ def read_rules(compilation: Compilation, directive: Directive) -> None:
     compilation.rule_tables[table] = RuleTable(name=table, default=default, origin=directive.origin)
 
 
+def spec_of_words(words: Iterable[str]) -> RuleSpec:
+    """Read a rule from its words, as they stand behind its name. Raise `Refused`."""
+    read = _Words(words)
+    return RuleSpec(
+        priority=read.priority(),
+        source=read.items("source"),
+        port=read.items("port"),
+        sni=read.items("sni"),
+        alpn=read.items("alpn"),
+        starts_with=read.items("starts_with"),
+        tls=read.tls(),
+        pass_=read.text("pass"),
+        reject=read.status(),
+    )
+
+
 def _read_default(compilation: Compilation, entry: Directive) -> RuleAction:
-    words = _Words(compilation, entry, entry.args)
+    words = _Words(entry.args)
     words.refuse_all_but("pass", "reject")
     try:
         return compile_action(compilation, entry, ActionSpec(words.text("pass"), words.status()))
@@ -67,18 +83,7 @@ def _read_rule(compilation: Compilation, table: str, position: int, entry: Direc
     specs = compilation.rule_specs[table]
     if name in specs:
         raise Refused(f'duplicate rule "{name}"')
-    words = _Words(compilation, entry, entry.args[1:])
-    spec = RuleSpec(
-        priority=words.priority(),
-        source=words.items("source"),
-        port=words.items("port"),
-        sni=words.items("sni"),
-        alpn=words.items("alpn"),
-        starts_with=words.items("starts_with"),
-        tls=words.tls(),
-        pass_=words.text("pass"),
-        reject=words.status(),
-    )
+    spec = spec_of_words(entry.args[1:])
     try:
         rule = compile_rule(compilation, Place(table, name, position, entry), spec)
     except RuleRefused as refused:
@@ -95,7 +100,7 @@ def _read_rule(compilation: Compilation, table: str, position: int, entry: Direc
 class _Words:
     """The words of a rule, `NAME=VALUE` each."""
 
-    def __init__(self, compilation: Compilation, entry: Directive, words: Iterable[str]) -> None:
+    def __init__(self, words: Iterable[str]) -> None:
         self._values: dict[str, list[str]] = {}
         for word in words:
             name, equals, value = word.partition("=")
@@ -121,9 +126,7 @@ class _Words:
 
     def items(self, name: str) -> tuple[str, ...]:
         values = self._values.get(name, ())
-        # Commas are part of an expression.
-        lists = ([value] if value.startswith("~") else value.split(",") for value in values)
-        return tuple(item for items in lists for item in items)
+        return tuple(item for value in values for item in _alternatives(value))
 
     def tls(self) -> bool | None:
         value = self.text("tls")
@@ -143,6 +146,14 @@ class _Words:
         if number is None:
             raise Refused(f'invalid value "{value}" of "{name}", it must be a number')
         return number
+
+
+def _alternatives(value: str) -> list[str]:
+    """Split a value at its commas; an expression takes all that follows, commas too."""
+    if value.startswith("~"):
+        return [value]
+    plain, is_there, expression = value.partition(",~")
+    return [*plain.split(","), *(["~" + expression] if is_there else [])]
 
 
 def _unquoted(word: str, value: str) -> str:

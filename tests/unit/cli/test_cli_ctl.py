@@ -180,7 +180,10 @@ def test_the_status_names_what_is_not_served(control: str) -> None:
     status, text, error = ctl("--control", control, "status")
     assert status == 0
     assert "tls" in text
-    assert error == "not served: b on tcp:0.0.0.0:1: in use\n"
+    assert error.splitlines() == [
+        "not served: b on tcp:0.0.0.0:1: in use",
+        "not served: rule edge/ssh: no upstream",
+    ]
 
 
 def test_the_token_comes_from_a_file_or_the_environment(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from qanat.store.base import Change, DeleteServer, PutServer, StoredServer, StoreError
+from qanat.store.base import (
+    Change,
+    DeleteRule,
+    DeleteServer,
+    PutRule,
+    PutServer,
+    StoredRule,
+    StoredServer,
+    StoreError,
+)
 from qanat.store.sqlite import SqliteStore
 
 
@@ -134,3 +144,33 @@ async def test_a_process_that_dies_in_a_transaction_loses_only_that_transaction(
     process = await asyncio.create_subprocess_exec(*command)
     assert await process.wait() == 7
     assert await read(tmp_path) == (7, [f"s{n}" for n in range(7)])
+
+
+async def test_rules_are_kept_each_table_before_its_rules(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path, "node-1")
+    rules = [
+        StoredRule("b", "r", b"1", 1),
+        StoredRule("b", "", b"2", 1),
+        StoredRule("a", "", b"", 1),
+    ]
+    await store.apply(tuple(PutRule(rule) for rule in rules), 1)
+    await store.apply((PutRule(StoredRule("b", "r", b"3", 2)), DeleteRule("a", "")), 2)
+    assert (await store.load()).rules == (
+        StoredRule("b", "", b"2", 1),
+        StoredRule("b", "r", b"3", 2),
+    )
+    await store.close()
+
+
+async def test_a_database_without_rules_is_brought_up_to_date(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path, "node-1")
+    await store.apply((put("a"),), 1)
+    await store.close()
+    with sqlite3.connect(tmp_path / "state.db") as database:
+        database.executescript("DROP TABLE rules; UPDATE meta SET value = '1' WHERE key = 'schema'")
+    database.close()
+    assert await read(tmp_path) == (1, ["a"])
+    store = await SqliteStore.open(tmp_path, "node-1")
+    await store.apply((PutRule(StoredRule("a", "", b"", 2)),), 2)
+    assert len((await store.load()).rules) == 1
+    await store.close()

@@ -60,7 +60,7 @@ clean: ## remove everything that was built
 	rm -rf target $(VENV)
 
 system-test:
-	@tools/system-packages "the tests of redirection and of the page" iptables:iptables ip:iproute2 chromium:chromium
+	@tools/system-packages "the tests of redirection, stores and the page" iptables:iptables ip:iproute2 chromium:chromium redis-server:redis-server etcd:etcd-server
 
 system-bench:
 	@tools/system-packages "the comparison" nginx:nginx haproxy:haproxy taskset:util-linux

@@ -28,7 +28,7 @@ class Tasks:
 
     def __init__(self, limit: int, log: Callable[[str, str], None]) -> None:
         self.limit = limit
-        self._log = log
+        self.log = log
         self._pending: set[asyncio.Task[Any]] = set()
         self._has_ended = False
 
@@ -59,14 +59,14 @@ class Tasks:
         if self._pending:
             _, late = await asyncio.wait(self._pending, timeout=grace_s)
             for task in late:
-                self._log("error", f"background task {task.get_name()} does not end")
+                self.log("error", f"background task {task.get_name()} does not end")
 
     def _note_end(self, coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[Any]) -> None:
         self._pending.discard(task)
         coroutine.close()  # A task that was cancelled at once has not begun it.
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._log("error", f"background task {task.get_name()} failed: {describe(error)}")
+            self.log("error", f"background task {task.get_name()} failed: {describe(error)}")
 
 
 async def _guarded(coroutine: Coroutine[Any, Any, T]) -> T:

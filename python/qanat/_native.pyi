@@ -3,14 +3,18 @@
 Only `control.engine` and `handlers` import this.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeAlias, TypeVar, final, overload
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextvars import Context
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import disjoint_base, override
 
 __all__ = [
+    "Arrival",
     "Balancer",
     "Bridge",
+    "BusyError",
     "CertifiedKey",
     "ConsistentHash",
     "Datagrams",
@@ -29,6 +33,7 @@ __all__ = [
     "Session",
     "SharedDict",
     "SmoothWeighted",
+    "Stream",
     "check",
     "first_frame",
     "look_for_frame",
@@ -133,6 +138,9 @@ class LackError(Exception):
     """Bytes that will not come: `args` is `(why, what there is)`; why is `ended`, `full` or
     `silent`."""
 
+class BusyError(RuntimeError):
+    """Another task waits for the bytes of this client already."""
+
 class PhaseError(RuntimeError):
     """Something that cannot be done in this phase, or not any more."""
 
@@ -142,6 +150,9 @@ class Bridge:
 
     def fileno(self) -> int:
         """Return the descriptor that is readable while something waits."""
+
+    def resume(self) -> None:
+        """Go on with content handlers whose bytes have come, in one batch."""
 
     def take(self, most: int) -> tuple[list[Session], list[int]]:
         """Take calls, at most `most`, and the ids of calls that something has happened to."""
@@ -180,8 +191,8 @@ class Session:
 
     @property
     def phase(self) -> str:
-        """`access`, `ssl_client_hello`, `ssl_certificate`, `preread`, `balance`, `proxy_ssl_verify`
-        or `log`."""
+        """`access`, `ssl_client_hello`, `ssl_certificate`, `preread`, `balance`, `content`,
+        `proxy_ssl_verify` or `log`."""
 
     @property
     def tries(self) -> int:
@@ -197,7 +208,10 @@ class Session:
         """The peer of the last of them, why it failed, and what kind of failure that was."""
 
     def ending(self) -> str | None:
-        """Why the handler is to end: `client`, `deadline`, or nothing."""
+        """Why the handler is to end: `client`, `deadline`, `idle`, or nothing."""
+
+    def stream(self, event_loop: AbstractEventLoop) -> Stream:
+        """Return the client's connection, in the content phase, for tasks of this loop."""
 
     @property
     def datagrams(self) -> Datagrams | None:
@@ -324,6 +338,100 @@ class CertifiedKey:
 
         Raise `ValueError` if that cannot be used.
         """
+
+@final
+class Arrival:
+    """Bytes that a task may wait for: to it a future, but whoever waits is gone on with at once."""
+
+    def __await__(self) -> Generator[Any]: ...
+    def __iter__(self) -> Arrival: ...
+    def __next__(self) -> Arrival: ...
+    @property
+    def _asyncio_future_blocking(self) -> bool: ...
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, value: bool, /) -> None: ...
+    def get_loop(self) -> AbstractEventLoop:
+        """Return the loop that tasks have to belong to."""
+
+    def add_done_callback(self, callback: Callable[[Arrival], object], *, context: Context) -> None:
+        """Take a task's callback, for the next time."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """Wait no longer; false if nobody waits."""
+
+    def result(self) -> None:
+        """Return nothing; raise `CancelledError` if the wait was cancelled."""
+
+@final
+class Stream:
+    """The client's connection as a content handler has it.
+
+    Nothing waits. What reads returns `None` if the bytes may still come: `arrival` is to be awaited
+    then. It raises `LackError` if they will not come, `BusyError` if another task waits for some,
+    and `ConnectionResetError` if the connection is broken. All raise `PhaseError` once the call was
+    answered.
+    """
+
+    LIMIT: ClassVar[int]
+    """The longest line, separator included."""
+
+    @property
+    def arrival(self) -> Arrival:
+        """What to await before looking again."""
+
+    def read(self, most: int) -> bytes | None:
+        """Take what there is, at most `most` bytes; nothing at the end."""
+
+    def read_exactly(self, count: int) -> bytes | None:
+        """Take the next `count` bytes."""
+
+    def read_line(self) -> bytes | None:
+        """Take all up to and including a line feed, or the rest."""
+
+    def read_until(self, separators: list[bytes]) -> bytes | None:
+        """Take all up to and including the separator that ends first."""
+
+    def take_rest(self) -> bytes:
+        """Take what there is, whatever is waited for."""
+
+    def give_back(self, data: bytes) -> None:
+        """Give bytes back, to be the first again."""
+
+    def give_up(self) -> None:
+        """Wait no longer for what was last looked for."""
+
+    def is_at_end(self) -> bool:
+        """Tell whether the client has ended and everything was taken."""
+
+    def write(self, data: bytes) -> None:
+        """Write to the client."""
+
+    def is_congested(self) -> bool:
+        """Tell whether the handler should wait: it is signalled when it need not."""
+
+    def is_unsent(self) -> bool:
+        """Tell whether anything waits for the client, whether or not the call is over."""
+
+    def end(self) -> None:
+        """Write no more: the client is told."""
+
+    def close(self, linger: float) -> None:
+        """Close, once everything is written; the client has `linger` seconds to end as well."""
+
+    def is_closing(self) -> bool:
+        """Tell whether it is being closed, or gone."""
+
+    def is_closed(self) -> bool:
+        """Tell whether nothing is left of it, which is signalled."""
+
+    def start_tls(self) -> None:
+        """Begin TLS with the server's certificate, once everything is written."""
+
+    def upgraded(self) -> str | None:
+        """Return nothing while TLS is being begun, then an empty text or why it failed."""
+
+    def forget(self) -> None:
+        """The handler has ended: whoever still waits learns of it."""
 
 @final
 class Peer:

@@ -5,6 +5,7 @@
 //! writes, watches the clock and the client. A session without handlers pays for one `Option`.
 
 pub mod call;
+pub mod content;
 pub mod datagrams;
 mod drive;
 pub mod generation;

@@ -1,6 +1,6 @@
 //! Calls of handlers on their way from the workers to Python: a bounded queue that wakes the event loop once a batch.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::task::Waker;
@@ -14,6 +14,7 @@ use qanat_core::phase::{Call, Hooks};
 use qanat_core::sys::event::Event;
 
 use crate::session::Session;
+use crate::stream::Stream;
 
 /// Calls that may wait at once. More than this is an overload, which new sessions are told of.
 const CAPACITY: usize = 16_384;
@@ -25,6 +26,10 @@ pub(crate) struct Queue {
     /// Generations that nothing uses any more, and what tells of them: rare, so apart from the calls.
     retired: Mutex<Vec<u64>>,
     retirement: Event,
+    /// The connections of content handlers, by their calls.
+    streams: Mutex<HashMap<u64, Py<Stream>>>,
+    /// Those of them whose readers are to go on.
+    arrived: Mutex<Vec<Py<Stream>>>,
     /// Tasks to be woken when the batch of handlers that is being run is over; none outside of one.
     due: Mutex<Option<Vec<Due>>>,
 }
@@ -47,8 +52,39 @@ impl Queue {
             event: Event::new()?,
             retired: Mutex::default(),
             retirement: Event::new()?,
+            streams: Mutex::default(),
+            arrived: Mutex::default(),
             due: Mutex::new(None),
         })
+    }
+
+    /// Has the reader of a stream go on when bytes come.
+    pub(crate) fn watch(&self, call: u64, stream: Py<Stream>) {
+        self.streams.lock().insert(call, stream);
+    }
+
+    /// The handler of a call has ended.
+    pub(crate) fn forget(&self, _: Python<'_>, call: u64) {
+        let before = self.streams.lock().remove(&call);
+        drop(before);
+    }
+
+    /// Keeps what readers are to be told of; what is left is for others.
+    fn sort(&self, py: Python<'_>, signals: Vec<u64>) -> Vec<u64> {
+        let streams = self.streams.lock();
+        if streams.is_empty() {
+            return signals;
+        }
+        let mut arrived = self.arrived.lock();
+        let is_for_others = |call: &u64| {
+            let Some(stream) = streams.get(call) else { return true };
+            let news = stream.get().take_news();
+            if news.arrived {
+                arrived.push(stream.clone_ref(py));
+            }
+            news.changed
+        };
+        signals.into_iter().filter(is_for_others).collect()
     }
 
     /// Wakes the task of a call, now or at the end of the batch.
@@ -143,6 +179,7 @@ impl Bridge {
             }
             (calls, std::mem::take(&mut waiting.signals))
         };
+        let signals = self.queue.sort(py, signals);
         let sessions = calls.into_iter().map(|call| Py::new(py, Session::new(call, Arc::clone(&self.queue))));
         let sessions = sessions.collect::<PyResult<Vec<_>>>()?;
         Ok((PyList::new(py, sessions)?, signals))
@@ -158,6 +195,18 @@ impl Bridge {
         let mut retired = self.queue.retired.lock();
         self.queue.retirement.lower();
         std::mem::take(&mut retired)
+    }
+
+    /// Go on with content handlers whose bytes have come, in one batch.
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        let arrived = std::mem::take(&mut *self.queue.arrived.lock());
+        if arrived.is_empty() {
+            return Ok(());
+        }
+        self.queue.begin_batch();
+        let outcomes: Vec<PyResult<()>> = arrived.iter().map(|stream| stream.get().resume(py)).collect();
+        self.queue.end_batch();
+        outcomes.into_iter().collect()
     }
 
     /// Hold answers back until the batch is over.

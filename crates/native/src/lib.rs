@@ -1,5 +1,6 @@
 //! The Python extension `qanat._native`: the only crate that knows Python. Thin: it decodes, calls and translates errors.
 
+mod arrival;
 mod balance;
 mod bridge;
 mod datagrams;
@@ -8,6 +9,7 @@ mod frame;
 mod gateway;
 mod session;
 mod store;
+mod stream;
 mod tls;
 
 use pyo3::prelude::*;
@@ -18,6 +20,8 @@ use qanat_plan::ChangeSet;
 /// The data plane in Rust.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::arrival::{Arrival, BusyError};
     #[pymodule_export]
     use super::balance::{
         Balancer, ConsistentHash, LeastConnections, Maglev, Peer, RandomTwo, RoundRobin, SmoothWeighted,
@@ -36,6 +40,8 @@ mod _native {
     use super::session::{LackError, PhaseError, Session};
     #[pymodule_export]
     use super::store::SharedDict;
+    #[pymodule_export]
+    use super::stream::Stream;
     #[pymodule_export]
     use super::tls::CertifiedKey;
     #[pymodule_export]

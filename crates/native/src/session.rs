@@ -14,9 +14,11 @@ use qanat_core::phase::input::{Lack, Wish};
 use qanat_core::session::vars;
 use qanat_core::tls::Alert;
 
+use crate::arrival::Arrival;
 use crate::balance::Peer;
 use crate::bridge::Queue;
 use crate::datagrams::{self, Datagrams};
+use crate::stream::Stream;
 use crate::tls::{self, CertifiedKey};
 
 create_exception!(
@@ -156,11 +158,12 @@ impl Session {
         Some((failure.peer.to_string(), failure.reason.clone(), kind_of(failure.kind)))
     }
 
-    /// Why the handler is to end: `client`, `deadline`, or nothing.
+    /// Why the handler is to end: `client`, `deadline`, `idle`, or nothing.
     fn ending(&self) -> Option<&'static str> {
         match self.call.exchange().ending? {
             Ending::ClientLeft => Some("client"),
             Ending::Deadline => Some("deadline"),
+            Ending::Idle => Some("idle"),
         }
     }
 
@@ -169,6 +172,15 @@ impl Session {
     fn datagrams(&self) -> Option<Datagrams> {
         self.call.exchange().datagrams.as_ref()?;
         Some(Datagrams::new(Self::new(Arc::clone(&self.call), Arc::clone(&self.queue))))
+    }
+
+    /// Return the client's connection, in the content phase, for tasks of this loop.
+    fn stream(&self, py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Py<Stream>> {
+        let arrival = Py::new(py, Arrival::new(event_loop))?;
+        let stream = Stream::new(Arc::clone(&self.call), Arc::clone(&self.queue), arrival);
+        let stream = Py::new(py, stream)?;
+        self.queue.watch(self.call.id, stream.clone_ref(py));
+        Ok(stream)
     }
 
     /// Look at the first `count` bytes; none if they may still come.

@@ -90,6 +90,7 @@ async def _serve(start: Start, engine: NativeEngine) -> int:
     gc.freeze()
     gc.enable()
     await lifecycle.run()
+    await handlers.stop_content()
     await api.close()
     await gateway.close()
     engine.log("notice", "exit")

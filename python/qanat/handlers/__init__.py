@@ -23,6 +23,7 @@ from qanat.handlers.errors import (
     BufferLimitError,
     ClientClosedError,
     ClientTimeoutError,
+    HandshakeError,
     RejectedError,
 )
 from qanat.handlers.frames import Frame, FrameFormat
@@ -32,6 +33,7 @@ from qanat.handlers.sessions import (
     BalanceSession,
     CertificateSession,
     ClientHelloSession,
+    ContentSession,
     DatagramSession,
     Failure,
     LogRecord,
@@ -39,6 +41,7 @@ from qanat.handlers.sessions import (
     Variables,
     VerifySession,
 )
+from qanat.handlers.streams import StreamReader, StreamWriter
 
 __all__ = [
     "AccessSession",
@@ -52,11 +55,13 @@ __all__ = [
     "ClientHelloSession",
     "ClientTimeoutError",
     "ConsistentHash",
+    "ContentSession",
     "DatagramSession",
     "Failure",
     "Frame",
     "FrameError",
     "FrameFormat",
+    "HandshakeError",
     "LeastConnections",
     "LogRecord",
     "Maglev",
@@ -68,6 +73,8 @@ __all__ = [
     "RoundRobin",
     "SharedDict",
     "SmoothWeighted",
+    "StreamReader",
+    "StreamWriter",
     "Variables",
     "VerifySession",
     "background",

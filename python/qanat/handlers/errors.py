@@ -4,18 +4,23 @@ traceback, if no handler catches them."""
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 
 class ClientClosedError(asyncio.IncompleteReadError):
     """The client ended before it sent what was asked for; `partial` is the rest. Status 200."""
 
 
+class HandshakeError(ssl.SSLError):
+    """The client did not finish the handshake that `start_tls` began. Status 500."""
+
+
 class ClientTimeoutError(TimeoutError):
     """The client was silent for `preread_timeout`. Status 200."""
 
 
-class BufferLimitError(asyncio.LimitOverrunError):
-    """What was asked for is more than `preread_buffer_size`. Status 400."""
+class BufferLimitError(asyncio.LimitOverrunError, ValueError):
+    """What was asked for is more than `preread_buffer_size`, or 64 KiB in content. Status 400."""
 
 
 class RejectedError(Exception):

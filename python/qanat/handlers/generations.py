@@ -108,6 +108,10 @@ class Handlers:
         if generation is not None:
             await generation.life.end()
 
+    async def stop_content(self) -> None:
+        """Have content handlers end, and wait for them and their last words: a second at most."""
+        await self._calls.stop_content()
+
     async def close(self) -> None:
         """Run what still waits, then end all generations. The data plane has stopped."""
         await self._calls.close()

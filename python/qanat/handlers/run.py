@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from qanat._native import FrameError
 from qanat.handlers.answers import answer
+from qanat.handlers.content import Conversations
 from qanat.handlers.errors import (
     BufferLimitError,
     ClientClosedError,
     ClientTimeoutError,
+    HandshakeError,
     RejectedError,
 )
 from qanat.handlers.failures import describe, waiting_places
@@ -40,6 +42,7 @@ _CLIENT_STATUS: dict[type[BaseException], int] = {
     ClientTimeoutError: 200,
     BufferLimitError: 400,
     FrameError: 400,
+    HandshakeError: 500,
 }
 
 
@@ -53,12 +56,17 @@ class Calls:
         self._spare: SpareTask | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[int, _Running] = {}
+        self._conversations = Conversations(answer, answer_error)
 
     def attach(self) -> None:
         """Take calls from now on."""
         if not self._is_attached:
             self._is_attached = True
             asyncio.get_running_loop().add_reader(self._bridge.fileno(), self._take)
+
+    async def stop_content(self) -> None:
+        """Have content handlers end, and wait for them and their last words: a second at most."""
+        await self._conversations.stop()
 
     async def close(self, patience: float = 1.0) -> None:
         """Run what still waits, then cancel what does not end."""
@@ -78,7 +86,8 @@ class Calls:
 
     def open_calls(self) -> Counter[tuple[int, str]]:
         """Count the calls that wait for something, by generation and handler."""
-        return Counter(running.place for running in self._running.values())
+        places = [running.place for running in self._running.values()]
+        return Counter([*places, *self._conversations.places()])
 
     def watch(self, handle: Session, running: _Running) -> None:
         """Let a suspended call know what happens to its session."""
@@ -99,6 +108,9 @@ class Calls:
             running = self._running.get(call)
             if running is not None:
                 running.notice()
+            else:
+                self._conversations.notice(call)
+        self._bridge.resume()
         if sessions:
             self._run(sessions)
 
@@ -148,6 +160,9 @@ class Calls:
                 chain = generation.chain(handle.handlers)
             except KeyError as missing:
                 handle.fail(f"handler {missing} is not loaded")
+                return None
+            if chain.phase == "content" and handle.datagrams is None:
+                self._conversations.begin(handle, chain, context)
                 return None
             session = chain.make(handle)
             result: Any = None

@@ -48,11 +48,14 @@ def balance(session: BalanceSession) -> Peer | None:
     {balance}
     return None
 
+async def content(session: ContentSession) -> None:
+    {content}
+
 def log(record: LogRecord) -> None:
     {log}
 
-async def content(session: DatagramSession) -> None:
-    {content}
+async def datagrams(session: DatagramSession) -> None:
+    {datagrams}
 """
 RIGHT = {
     "access": 'session.reject(403, b"no")',
@@ -61,8 +64,9 @@ RIGHT = {
     "certificate": "return Certificate.load('a.pem', b'key', password='secret')",
     "verify": "session.reject(f'{session.peer}: {session.result}, {session.chain[0]!r}')",
     "balance": "session.more_tries(session.tries); session.last_failure",
+    "content": "async for line in session.reader: session.writer.write(line.upper())",
     "log": "record.status + record.bytes_sent; record.ctx.anything",
-    "content": "async for datagram in session.datagrams(): session.send(datagram[1:])",
+    "datagrams": "async for datagram in session.datagrams(): session.send(datagram[1:])",
 }
 
 
@@ -81,15 +85,17 @@ def test_wrong_calls_are_refused(tmp_path: Path) -> None:
     output = check(
         tmp_path,
         access="await session.peek(1)",
-        preread="session.more_tries(1)",
+        preread="session.more_tries(1); await session.reader.readline()",
         client_hello="session.reject(403, alert='nonsense')",
         certificate="session.limit_versions(maximum='TLSv1.2')",
         verify="session.tries = 1",
         balance="session.write(b'x')",
+        content="session.datagrams()",
         log="record.reject(500)",
-        content="await session.read_exactly(1)",
+        datagrams="await session.read_exactly(1)",
     )
-    for missing in ("peek", "more_tries", "write", "reject", "read_exactly", "limit_versions"):
+    calls = ("peek", "more_tries", "reader", "write", "datagrams", "reject", "read_exactly")
+    for missing in (*calls, "limit_versions"):
         assert f'has no attribute "{missing}"' in output
     assert 'Argument "alert" to "reject"' in output
     assert 'Property "tries" defined in "VerifySession" is read-only' in output
@@ -107,6 +113,7 @@ class Handle:
     [
         (AccessSession, "peek"),
         (PrereadSession, "more_tries"),
+        (PrereadSession, "reader"),
         (BalanceSession, "read"),
         (ClientHelloSession, "peek"),
         (CertificateSession, "limit_versions"),

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::address::Address;
 use crate::balance::load::{Held, Load};
 use crate::error::SessionError;
+use crate::phase::content::Duplex;
 use crate::phase::datagrams::{Datagrams, Received, Sending};
 use crate::phase::handshake::{Hello, Shown};
 use crate::phase::input::{Input, Lack, Wish};
@@ -111,6 +112,8 @@ pub struct Exchange {
     pub hello: Option<Box<Hello>>,
     /// The peer's certificates, in the phase that verifies them.
     pub shown: Option<Box<Shown>>,
+    /// The client's connection, while a content handler has it.
+    pub duplex: Option<Box<Duplex>>,
     /// Why the handler is to end.
     pub ending: Option<Ending>,
     verdict: Option<Verdict>,
@@ -124,6 +127,8 @@ pub enum Ending {
     ClientLeft,
     /// `python_timeout` has passed.
     Deadline,
+    /// Nobody has said anything to the client, or it to anybody, for `proxy_timeout`.
+    Idle,
 }
 
 /// What handlers come to.
@@ -233,6 +238,7 @@ impl Call {
                 more_tries: 0,
                 hello: None,
                 shown: None,
+                duplex: None,
                 ending: None,
                 verdict: None,
                 waker: None,

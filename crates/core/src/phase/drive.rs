@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_millis(250);
 /// They come right behind the connection, or a round trip of the client's later, which is not worth waiting for.
 const PATIENCE: Duration = Duration::from_millis(2);
 /// Status of a session whose client left while a handler was running.
-const CLIENT_LEFT: u16 = 499;
+pub(super) const CLIENT_LEFT: u16 = 499;
 
 /// What the clock of a call measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

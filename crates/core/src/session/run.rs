@@ -60,8 +60,9 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
             let (mut peer, _picked) = tunnel::answer(session, &client, connected)?;
             relay::tcp::run(session, &mut client, early, &mut peer, proxy).await
         }
+        Content::Handler(handler) => Box::pin(phase::content::run(session, client, early, handler)).await,
         Content::Return(text) => Box::pin(content::send(session, client, text)).await,
-        Content::None | Content::Handler(_) => Err(content::none(&client)),
+        Content::None => Err(content::none(&client)),
     }
 }
 

@@ -104,6 +104,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Opening<S> {
         }
     }
 
+    /// As [`Self::read`], on a stream of which `early` bytes were read already.
+    ///
+    /// # Errors
+    /// As [`accept`].
+    pub async fn read_after(stream: S, early: &[u8]) -> Result<Self, SessionError> {
+        let mut acceptor = Acceptor::default();
+        let mut rest = early;
+        while !rest.is_empty() && acceptor.read_tls(&mut rest).is_ok_and(|count| count > 0) {}
+        let start = match acceptor.accept() {
+            Ok(Some(accepted)) => Ok(StartHandshake::from_parts(accepted, stream)),
+            Ok(None) => {
+                let mut acceptor = LazyConfigAcceptor::new(acceptor, stream);
+                let started = (&mut acceptor).await;
+                started.map_err(|error| (error, acceptor.take_io()))
+            }
+            // Whoever does not speak TLS has no use for its alert.
+            Err((error, _alert)) => Err((io::Error::new(io::ErrorKind::InvalidData, error), Some(stream))),
+        };
+        match start {
+            Ok(start) => {
+                let info = TlsInfo::of_hello(&start.client_hello());
+                Ok(Self { start, records: None, info })
+            }
+            Err((error, stream)) => Err(fail(error, stream).await),
+        }
+    }
+
     /// The stream underneath, on which the client waits.
     pub fn stream(&self) -> &S {
         &self.start.io

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qanat.handlers.sessions.access import AccessSession
 from qanat.handlers.sessions.balance import BalanceSession, Failure
 from qanat.handlers.sessions.base import Phase, Variables, note_names
+from qanat.handlers.sessions.content import ContentSession
 from qanat.handlers.sessions.datagram import DatagramSession
 from qanat.handlers.sessions.log import LogRecord
 from qanat.handlers.sessions.preread import PrereadSession
@@ -17,6 +18,7 @@ __all__ = [
     "BalanceSession",
     "CertificateSession",
     "ClientHelloSession",
+    "ContentSession",
     "DatagramSession",
     "Failure",
     "LogRecord",
@@ -32,9 +34,9 @@ CLASSES: dict[str, type[Phase]] = {
     "ssl_certificate": CertificateSession,
     "preread": PrereadSession,
     "balance": BalanceSession,
-    "content": DatagramSession,
+    "content": DatagramSession,  # or a ContentSession, if the client has a connection
     "proxy_ssl_verify": VerifySession,
     "log": LogRecord,
 }
 
-note_names(tuple(CLASSES.values()))
+note_names((*CLASSES.values(), ContentSession))

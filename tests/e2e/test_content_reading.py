@@ -8,6 +8,7 @@ import pytest
 from tests.harness.clients import ask, connect, read_all, read_exactly
 from tests.harness.gateway import Gateway
 from tests.harness.handlers import write_module
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,4 +266,4 @@ def test_what_preread_left_comes_first_and_all_is_counted(running: Gateway) -> N
         client.sendall(b"more\n")
         client.shutdown(1)
         read_all(client)
-    assert "200 11 20" in running.log_lines(1)
+    until(lambda: "200 11 20" in running.log_lines(1), "the counted bytes")

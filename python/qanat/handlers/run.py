@@ -147,19 +147,14 @@ class Calls:
 
     def begin(self, handle: Session) -> _Running | None:
         """Run the handlers of a call; return what is left to do if one suspends."""
-        if handle.ending() is not None:
-            handle.go_on()
-            return None
         generation = self._generations.get(handle.generation)
-        if generation is None:
-            handle.fail("the handlers of this session are no longer loaded")
+        if generation is None or handle.ending() is not None:
+            _decline(handle)
             return None
         context = generation.life.context.copy()
         while True:
-            try:
-                chain = generation.chain(handle.handlers)
-            except KeyError as missing:
-                handle.fail(f"handler {missing} is not loaded")
+            chain = _find(generation, handle)
+            if chain is None:
                 return None
             if chain.phase == "content" and handle.datagrams is None:
                 self._conversations.begin(handle, chain, context)
@@ -179,6 +174,21 @@ class Calls:
             if chain.phase not in _LEADING or not handle.move_on():
                 answer(handle, chain, result)
                 return None
+
+
+def _decline(handle: Session) -> None:
+    if handle.ending() is not None:
+        handle.go_on()
+    else:
+        handle.fail("the handlers of this session are no longer loaded")
+
+
+def _find(generation: Generation, handle: Session) -> Chain | None:
+    try:
+        return generation.chain(handle.handlers)
+    except KeyError as missing:
+        handle.fail(f"handler {missing} is not loaded")
+        return None
 
 
 class _Suspended:

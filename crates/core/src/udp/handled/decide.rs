@@ -78,7 +78,7 @@ async fn decide(
             datagrams.say(session, &rendered);
             Ok(None)
         }
-        Content::None | Content::Handler(_) => Err(no_content()),
+        Content::None => Err(no_content()),
     }
 }
 

@@ -60,7 +60,7 @@ clean: ## remove everything that was built
 	rm -rf target $(VENV)
 
 system-test:
-	@tools/system-packages "the tests of redirection, stores and the page" iptables:iptables ip:iproute2 chromium:chromium redis-server:redis-server etcd:etcd-server
+	@tools/system-packages "the tests of redirection, stores, the page and the chat" iptables:iptables ip:iproute2 chromium:chromium redis-server:redis-server etcd:etcd-server telnet:telnet
 
 system-bench:
 	@tools/system-packages "the comparison" nginx:nginx haproxy:haproxy taskset:util-linux

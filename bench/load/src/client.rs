@@ -12,6 +12,9 @@ use crate::{Result, Run, tls};
 /// Bytes of a request and of its answer.
 pub(crate) const MESSAGE: usize = 100;
 
+/// Bytes of a line, its end included.
+const LINE: usize = 65;
+
 /// A longer wait than this is a fault of the gateway under test.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -28,7 +31,7 @@ async fn exchange(stream: &mut dyn Bytes) -> Result<()> {
     exchange_message(stream, [b'q'; MESSAGE]).await
 }
 
-async fn exchange_message(stream: &mut dyn Bytes, mut message: [u8; MESSAGE]) -> Result<()> {
+async fn exchange_message<const N: usize>(stream: &mut dyn Bytes, mut message: [u8; N]) -> Result<()> {
     stream.write_all(&message).await?;
     timeout(STALLED, stream.read_exact(&mut message)).await??;
     Ok(())
@@ -55,6 +58,23 @@ pub(crate) async fn requests(run: Run) -> Result<u64> {
         let mut units = 0;
         while begun.elapsed() < run.time {
             exchange(&mut *stream).await?;
+            units += 1;
+        }
+        Ok(units)
+    })
+    .await
+}
+
+/// Lines and their echoes on connections that stay, one in flight each; the unit is a line.
+pub(crate) async fn lines(run: Run) -> Result<u64> {
+    let mut line = [b'l'; LINE];
+    line[LINE - 1] = b'\n';
+    together(run, || async move {
+        let mut stream = connect(run, true).await?;
+        let begun = Instant::now();
+        let mut units = 0;
+        while begun.elapsed() < run.time {
+            exchange_message(&mut *stream, line).await?;
             units += 1;
         }
         Ok(units)

@@ -43,6 +43,7 @@ async fn main() -> Result<()> {
             };
             let units = match *kind {
                 "requests" => client::requests(run).await?,
+                "lines" => client::lines(run).await?,
                 "connections" => client::connections(run).await?,
                 "logins" => client::logins(run).await?,
                 "bulk" => client::bulk(run).await?,

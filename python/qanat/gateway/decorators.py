@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         Certificate,
         CertificateSession,
         ClientHelloSession,
+        ContentSession,
         DatagramSession,
         LogRecord,
         PrereadSession,
@@ -35,6 +36,8 @@ class ServerDecorators:
         """Declare a handler that chooses the certificate for a TLS client."""
         self.preread: Decorator[PrereadSession, None] = of("preread")
         """Declare a handler that looks at the client's first bytes."""
+        self.content: Decorator[ContentSession, None] = of("content")
+        """Declare the handler that answers the clients of a TCP server, its content."""
         self.datagrams: Decorator[DatagramSession, None] = of("content")
         """Declare the handler that answers the clients of a UDP server, its content."""
         self.proxy_ssl_verify: Decorator[VerifySession, bool | None] = of("proxy_ssl_verify")

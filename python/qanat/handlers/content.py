@@ -46,6 +46,9 @@ class Conversation:
         if task is None:
             return None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        # What a task of a group fails in is what the handler fails in.
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            [error] = error.exceptions
         return None if self._is_told else error
 
     def notice(self) -> None:

@@ -50,6 +50,8 @@ type: build ## mypy --strict, and the stub of the extension against the extensio
 bench: build system-bench ## measure beside nginx and haproxy; writes bench/results.md
 	cargo build --release --locked --package qanat-load
 	$(BIN)/python -m bench.run --out bench/results.md
+	$(BIN)/python -m bench.handlers --append bench/results.md
+	$(BIN)/python -m bench.stuck --append bench/results.md
 
 docs: build ## generate docs/configuration.md and docs/api.md from tables and routes
 	$(BIN)/python -m tools.generate_docs

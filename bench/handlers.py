@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--append", type=Path, help="add the table to this file")
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qanat-bench-")))
@@ -117,11 +118,25 @@ def main() -> None:
         for _ in range(given.rounds):
             for row, port, found in zip(ROWS, ports, values, strict=True):
                 found.append(cost(gateway, row, port, given.seconds, given.connections))
-    print("| handlers | µs of CPU per connection | × plain relay | at most |\n|---|---|---|---|")
+    table = report(values)
+    print(table)
+    if given.append:
+        with given.append.open("a") as results:
+            results.write(f"\n## Handlers\n\n{table}\n")
+
+
+def report(values: list[list[float]]) -> str:
+    """The table: medians, and medians of the quotients with the plain relay of the same round."""
+    lines = [
+        "| handlers | µs of CPU per connection | × plain relay | at most |",
+        "|---|---|---|---|",
+    ]
     for row, found in zip(ROWS, values, strict=True):
         base = values[1 if row.load == "logins" else 0]
         times = statistics.median(a / b for a, b in zip(found, base, strict=True))
-        print(f"| {row.name} | {statistics.median(found):.1f} | {times:.2f} | {row.aim:.2f} |")
+        median = statistics.median(found)
+        lines.append(f"| {row.name} | {median:.1f} | {times:.2f} | {row.aim:.2f} |")
+    return "\n".join(lines)
 
 
 def start(folder: Path, ports: list[int], peer: int) -> Running:

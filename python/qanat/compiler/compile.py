@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from qanat.compiler import plan
 from qanat.compiler.compilation import Compilation, Refused, Resolve, World, resolve_host
 from qanat.compiler.control import control_endpoints
@@ -32,6 +34,8 @@ from qanat.compiler.server import (
 )
 from qanat.compiler.server_name import NamesOfListeners
 from qanat.compiler.tls import REJECT_HANDSHAKE, has_certificate
+from qanat.compiler.tunnel_block import TunnelsBlock, read_tunnels
+from qanat.compiler.tunnels import join
 from qanat.compiler.upstream import read_upstream
 from qanat.compiler.variables import check_used, read_map
 from qanat.config.collection import no_collection
@@ -62,6 +66,7 @@ class Compiled:
     handlers: HandlerSources = field(default_factory=HandlerSources)
     rules: Mapping[str, Mapping[str, RuleSpec]] = field(default_factory=dict)
     """The rules of each table as written, by name."""
+    tunnels: TunnelsBlock = field(default_factory=TunnelsBlock)
 
 
 def compile_config(
@@ -92,19 +97,22 @@ def _compile(
     endpoints = control_endpoints(compilation, tree, control)
     logs = error_logs(compilation, main, error_log)
     stream = _read_stream(compilation, _only_stream(compilation, tree))
+    tunnels = read_tunnels(compilation, tree)
     check_used(compilation)
     check_formats(compilation)
     if compilation.problems:
         raise ConfigError(_in_order(compilation.problems, tree, control))
+    settings = make_settings(compilation, process_level, logs)
     return Compiled(
-        settings=make_settings(compilation, process_level, logs),
-        objects=stream.objects(compilation),
+        settings=structs.replace(settings, tunnels=tunnels.node if tunnels.is_there else None),
+        objects=join([stream.objects(compilation), tunnels.objects()]),
         process=make_process(compilation, process_level, logs, endpoints),
         warnings=_in_order(compilation.warnings, tree, control),
         defaults=stream.level,
         upstream_names=stream.upstream_names,
         handlers=compilation.handlers,
         rules=compilation.rule_specs,
+        tunnels=tunnels,
     )
 
 

@@ -131,7 +131,7 @@ _SETTINGS = by_directive(
 )
 _OF_EVENTS = by_directive((WORKER_CONNECTIONS,))
 _OF_CONTROL_FILE = by_directive((NODE_NAME, CLUSTER_NAME, PENDING_CHANGES, CHANGE_TIMEOUT))
-_ELSEWHERE = frozenset({"stream", "control", "helper", "http", "events"})
+_ELSEWHERE = frozenset({"stream", "control", "helper", "http", "events", "tunnels"})
 _WITHOUT_EFFECT = frozenset(
     {
         "load_module",

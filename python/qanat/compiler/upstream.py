@@ -11,6 +11,7 @@ from qanat.compiler import plan
 from qanat.compiler.address import AddressError, parse_address, with_port
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.handlers import read_handler
+from qanat.compiler.tunnels import name_fault
 from qanat.compiler.units import LARGEST_U32, parse_number, parse_size, parse_time_ms
 from qanat.compiler.variables import template
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HANDLER = frozenset({"balance_by_python", "balance_by_python_block"})
 _SMALLEST_ZONE = 8 * mmap.PAGESIZE
+_TUNNEL = "tunnel:"
 
 
 @dataclass(slots=True)
@@ -171,6 +173,9 @@ def resolve_peers(compilation: Compilation, text: str, shown: str = "") -> list[
 
     One that is not found is `shown` in the message, or else only its name.
     """
+    if text.startswith(_TUNNEL):
+        _check_tunnelled(text)
+        return [text]
     try:
         address = parse_address(text)
     except AddressError as error:
@@ -185,6 +190,16 @@ def resolve_peers(compilation: Compilation, text: str, shown: str = "") -> list[
     return [with_port(host, address.ports[0]) for host in hosts]
 
 
+def _check_tunnelled(text: str) -> None:
+    tunnel, slash, service = text.removeprefix(_TUNNEL).partition("/")
+    if not slash:
+        raise Refused(f'"{text}" has to be "tunnel:TUNNEL/SERVICE"')
+    for what, name in (("tunnel", tunnel), ("service", service)):
+        fault = name_fault(what, name)
+        if fault is not None:
+            raise Refused(f'{fault} in upstream "{text}"')
+
+
 def upstream_of(compilation: Compilation, directive: Directive, text: str) -> str:
     """Find the upstream that `proxy_pass` names, or make one of a literal address; return its
     name."""
@@ -195,8 +210,10 @@ def upstream_of(compilation: Compilation, directive: Directive, text: str) -> st
     if key in compilation.known.upstreams:
         return compilation.known.upstreams[key]
     host, _, port = text.rpartition(":")
-    if host and (
-        host.lower() in compilation.upstreams or host.lower() in compilation.known.upstreams
+    if (
+        host != _TUNNEL[:-1]
+        and host
+        and (host.lower() in compilation.upstreams or host.lower() in compilation.known.upstreams)
     ):
         raise Refused(f'upstream "{host}" may not have port {port}')
     compilation.upstreams[key] = plan.Upstream(

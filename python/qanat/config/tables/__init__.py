@@ -15,6 +15,7 @@ from qanat.config.tables import (
     proxy,
     rules,
     tls,
+    tunnel,
     upstream,
     variable,
 )
@@ -29,7 +30,7 @@ AREAS: tuple[tuple[str, tuple[Row, ...]], ...] = tuple(
     (area.NAME, area.ROWS)
     for area in (
         *(main, core, proxy, upstream, rules, frame),
-        *(handlers, tls, access, log, variable, njet),
+        *(handlers, tls, access, log, variable, njet, tunnel),
     )
 )
 """Tables in the order of the documentation, each with the title of its area."""

@@ -1,0 +1,306 @@
+"""The `tunnels` block of the main level."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from qanat.compiler import plan
+from qanat.compiler.address import AddressError, parse_address, with_port
+from qanat.compiler.compilation import Compilation, Refused
+from qanat.compiler.inherit import number, time_ms
+from qanat.compiler.listen import listen_addresses
+from qanat.compiler.tunnel_plan import TunnelNode, TunnelPeer
+from qanat.compiler.tunnels import (
+    Bound,
+    Kind,
+    LocalService,
+    RemoteService,
+    Tunnels,
+    TunnelSpec,
+    WhenDown,
+    join,
+    listener_objects,
+    name_fault,
+)
+from qanat.compiler.units import parse_time_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Literal
+
+    from qanat.config.tree import Directive, Tree
+
+_HEX_SECRET = re.compile(r"[0-9a-fA-F]{64,}")
+_KEY = re.compile(r"ed25519:([0-9a-fA-F]{64})")
+_LEAST_SECRET = 16  # bytes: 128 bits cannot be guessed
+_MOST_CARRIERS = 16
+_MOST_STREAMS = 1_000_000
+
+
+@dataclass(slots=True)
+class TunnelsBlock:
+    """What the block says; without one there are no tunnels. The key of the node is not in it."""
+
+    is_there: bool = False
+    node: TunnelNode = field(default_factory=lambda: TunnelNode(key=b"", generation=0))
+    model: Tunnels = field(default_factory=Tunnels)
+    listeners: plan.Objects = field(default_factory=plan.Objects)
+    """Where carriers arrive."""
+
+    def objects(self) -> plan.Objects:
+        """Make all plan objects of the block."""
+        return join([self.listeners, self.model.objects()])
+
+
+def read_tunnels(compilation: Compilation, tree: Tree) -> TunnelsBlock:
+    """Read the `tunnels` block, if there is one."""
+    block = TunnelsBlock()
+    for directive in tree.find("tunnels"):
+        if block.is_there:
+            compilation.refuse(directive, '"tunnels" directive is duplicate')
+            continue
+        block.is_there = True
+        for entry in directive.block or ():
+            try:
+                _ENTRIES[entry.name](compilation, block, entry)
+            except Refused as refused:
+                compilation.note(entry, refused)
+        _check_names(compilation, block, directive)
+    return block
+
+
+def split_host(text: str) -> tuple[str, int]:
+    """Split `HOST:PORT`. Raise `Refused`."""
+    try:
+        address = parse_address(text)
+    except AddressError as error:
+        raise Refused(f'{error} in "{text}"') from None
+    if address.path or not address.ports:
+        raise Refused(f'"{text}" has to be HOST:PORT')
+    return address.host, address.ports[0]
+
+
+def target_addresses(resolve: Callable[[str], tuple[str, ...]], target: str) -> tuple[str, ...]:
+    """Turn a target, `HOST:PORT` or `unix:PATH`, into literal addresses. Raise `Refused`."""
+    if target.startswith("unix:"):
+        return (target,)
+    host, port = split_host(target)
+    found = resolve(host)
+    if not found:
+        raise Refused(f'host not found in "{target}"')
+    return tuple(with_port(address, port) for address in found)
+
+
+def _read_listen(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    for address in listen_addresses(compilation, entry.args[0]):
+        if address.startswith("unix:"):
+            raise Refused("tunnels are not brought up over unix sockets")
+        block.listeners = join([block.listeners, listener_objects(address, entry.origin)])
+
+
+def _read_secret(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    text = entry.args[0]
+    kind, colon, place = text.partition(":")
+    if _HEX_SECRET.fullmatch(text):
+        secret = bytes.fromhex(text)
+    elif kind == "file" and colon:
+        secret = _secret_of_file(compilation.world.paths.conf.parent / place)
+    elif kind == "env" and colon:
+        secret = _secret_of(os.environ.get(place, ""), f"environment variable {place}")
+    else:
+        raise Refused('a secret is "file:PATH", "env:NAME" or 64 hexadecimal digits')
+    block.node = structs.replace(block.node, secret=secret)
+
+
+def _secret_of_file(path: Path) -> bytes:
+    try:
+        return _secret_of(path.read_text(encoding="utf-8"), f'file "{path}"')
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f'cannot read the secret in "{path}": {error}') from None
+
+
+def _secret_of(text: str, place: str) -> bytes:
+    text = text.strip()
+    secret = bytes.fromhex(text) if _HEX_SECRET.fullmatch(text) else text.encode()
+    if len(secret) < _LEAST_SECRET:
+        raise Refused(
+            f"the secret in {place} has {len(secret)} bytes, at least {_LEAST_SECRET} are needed: "
+            "make one with `qanat tunnel genkey`"
+        )
+    return secret
+
+
+def _read_peer(__: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    name, key, *options = entry.args
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise Refused(f'"{key}" is no key: "ed25519:" and 64 hexadecimal digits')
+    allowed: tuple[str, ...] = ()
+    for option in options:
+        parameter, _, value = option.partition("=")
+        if parameter != "tunnels" or not value:
+            raise Refused(f'invalid parameter "{option}"')
+        allowed = tuple(value.split(","))
+    if any(peer.name == name for peer in block.node.peers):
+        raise Refused(f'duplicate peer "{name}"')
+    peer = TunnelPeer(name=name, key=bytes.fromhex(match[1]), tunnels=allowed)
+    block.node = structs.replace(block.node, peers=(*block.node.peers, peer))
+
+
+def _read_tunnel(__: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    name, dial, *options = entry.args
+    _check_name("tunnel", name)
+    split_host(dial)
+    peer = None
+    for option in options:
+        parameter, _, peer = option.partition("=")
+        if parameter != "peer" or not peer:
+            raise Refused(f'invalid parameter "{option}"')
+    if name in block.model.tunnels:
+        raise Refused(f'duplicate tunnel "{name}"')
+    block.model.tunnels[name] = TunnelSpec(dial, peer)
+
+
+def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    name, kind, address, *options = entry.args
+    _check_name("service", name)
+    values = {}
+    for option in options:
+        parameter, equals, value = option.partition("=")
+        if not equals or parameter not in _SERVICE_OPTIONS[kind == "local"]:
+            raise Refused(f'invalid parameter "{option}"')
+        values[parameter] = value
+    if kind == "local":
+        if name in block.model.local:
+            raise Refused(f'duplicate local service "{name}"')
+        [literal, *_] = listen_addresses(compilation, address)
+        block.model.local[name] = LocalService(
+            literal,
+            values.get("key", ""),
+            _time(values, "pending_timeout", 5000),
+            _when_down(values.get("when_down", "hold")),
+        )
+    elif kind == "remote":
+        if name in block.model.remote:
+            raise Refused(f'duplicate remote service "{name}"')
+        block.model.remote[name] = RemoteService(
+            address,
+            target_addresses(compilation.resolve, address),
+            values.get("key", ""),
+            _time(values, "connect_timeout", 3000),
+            _proxy_protocol(values.get("proxy_protocol", "off")),
+        )
+    else:
+        raise Refused(f'a service is "local" or "remote", not "{kind}"')
+
+
+_SERVICE_OPTIONS = {
+    True: {"key", "pending_timeout", "when_down"},
+    False: {"key", "connect_timeout", "proxy_protocol"},
+}
+
+
+def _time(values: dict[str, str], name: str, default: int) -> int:
+    if name not in values:
+        return default
+    time = parse_time_ms(values[name])
+    if time is None:
+        raise Refused(f'invalid value in "{name}={values[name]}"')
+    return time
+
+
+def _when_down(text: str) -> WhenDown:
+    values: dict[str, WhenDown] = {"hold": "hold", "close": "close"}
+    if text not in values:
+        raise Refused(f'"when_down" is "hold" or "close", not "{text}"')
+    return values[text]
+
+
+def _proxy_protocol(text: str) -> Literal["off", "v1", "v2"]:
+    values: dict[str, Literal["off", "v1", "v2"]] = {"off": "off", "v1": "v1", "v2": "v2"}
+    if text not in values:
+        raise Refused(f'"proxy_protocol" is "off", "v1" or "v2", not "{text}"')
+    return values[text]
+
+
+def _read_bind(_: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    tunnel, service, text = entry.args
+    _check_name("tunnel", tunnel)
+    _check_name("service", service)
+    kinds: dict[str, Kind] = {"local": "local", "remote": "remote"}
+    if text not in kinds:
+        raise Refused(f'a binding is "local" or "remote", not "{text}"')
+    bindings = block.model.bindings(kinds[text])
+    bound = bindings.get(service, Bound()).tunnels
+    if tunnel in bound:
+        raise Refused(f'duplicate binding of "{service}" to "{tunnel}"')
+    bindings[service] = Bound((*bound, tunnel))
+
+
+def _read_carriers(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    carriers = _bounded(entry, number(compilation, entry), _MOST_CARRIERS)
+    block.node = structs.replace(block.node, carriers=carriers)
+
+
+def _read_max_streams(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    streams = _bounded(entry, number(compilation, entry), _MOST_STREAMS)
+    block.node = structs.replace(block.node, max_streams=streams)
+
+
+def _bounded(entry: Directive, value: int, most: int) -> int:
+    if not 1 <= value <= most:
+        raise Refused(f'"{entry.name}" has to be from 1 to {most}')
+    return value
+
+
+def _read_heartbeat(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    seconds = time_ms(compilation, entry) // 1000
+    if not 1 <= seconds <= 3600:
+        raise Refused('"heartbeat" has to be from 1s to 1h')
+    block.node = structs.replace(block.node, heartbeat_s=seconds)
+
+
+def _read_handshake(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    time = time_ms(compilation, entry)
+    block.node = structs.replace(block.node, handshake_timeout_ms=max(time, 1))
+
+
+_ENTRIES: dict[str, Callable[[Compilation, TunnelsBlock, Directive], None]] = {
+    "listen": _read_listen,
+    "secret": _read_secret,
+    "peer": _read_peer,
+    "tunnel": _read_tunnel,
+    "service": _read_service,
+    "bind": _read_bind,
+    "heartbeat": _read_heartbeat,
+    "carriers": _read_carriers,
+    "handshake_timeout": _read_handshake,
+    "max_streams": _read_max_streams,
+}
+
+
+def _check_name(what: str, name: str) -> None:
+    fault = name_fault(what, name)
+    if fault is not None:
+        raise Refused(fault)
+
+
+def _check_names(compilation: Compilation, block: TunnelsBlock, directive: Directive) -> None:
+    """Check that tunnels name peers that there are, or that there is a secret."""
+    known = {peer.name for peer in block.node.peers}
+    entries = [entry for entry in directive.block or () if entry.name == "tunnel"]
+    for entry in entries:
+        spec = block.model.tunnels.get(entry.args[0])
+        if spec is None:
+            continue
+        if spec.peer is not None and spec.peer not in known:
+            compilation.refuse(entry, f'no peer "{spec.peer}" in "tunnels"')
+        elif spec.peer is None and not block.node.secret:
+            message = f'tunnel "{entry.args[0]}" needs a "secret", or "peer=NAME"'
+            compilation.refuse(entry, message)

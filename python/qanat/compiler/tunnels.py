@@ -1,0 +1,211 @@
+"""Tunnels, services and bindings: what they are, and the plan objects that they come to.
+
+A local service is a listener whose server passes its clients to the upstream of the tunnels that it
+is bound to. A remote service is a listener without a socket, at which the streams of tunnels
+arrive, whose server passes them to the target. So everything that serves sessions serves these.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from qanat.compiler import plan
+from qanat.compiler.tunnel_plan import Binding, Service, Tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Kind = Literal["local", "remote"]
+WhenDown = Literal["hold", "close"]
+
+UNBOUND = "*"
+"""The tunnel of a service that is bound to none: it is never up."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+
+
+class TunnelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tunnel that this node dials: `HOST:PORT` of the other end, and who must answer there."""
+
+    dial: str
+    peer: str | None = None
+
+
+class LocalService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where clients of a service connect: a literal address."""
+
+    address: str
+    key: str = ""
+    pending_timeout_ms: int = 5000
+    when_down: WhenDown = "hold"
+
+
+class RemoteService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a service leads to: literal addresses, or `unix:PATH`."""
+
+    target: str
+    addresses: tuple[str, ...]
+    key: str = ""
+    connect_timeout_ms: int = 3000
+    proxy_protocol: Literal["off", "v1", "v2"] = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The tunnels that a service is bound to, in order."""
+
+    tunnels: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Tunnels:
+    """All tunnels, services and bindings by name."""
+
+    tunnels: dict[str, TunnelSpec] = field(default_factory=dict)
+    local: dict[str, LocalService] = field(default_factory=dict)
+    remote: dict[str, RemoteService] = field(default_factory=dict)
+    local_bindings: dict[str, Bound] = field(default_factory=dict)
+    remote_bindings: dict[str, Bound] = field(default_factory=dict)
+
+    def bindings(self, kind: Kind) -> dict[str, Bound]:
+        """Give the bindings of one kind."""
+        return self.local_bindings if kind == "local" else self.remote_bindings
+
+    def names(self) -> Iterable[str]:
+        """List the names of all services, bound ones that do not exist included."""
+        known = (self.local, self.remote, self.local_bindings, self.remote_bindings)
+        return dict.fromkeys(name for names in known for name in names)
+
+    def objects(self) -> plan.Objects:
+        """Make all plan objects."""
+        return join([tunnel_objects(self), *(service_objects(self, name) for name in self.names())])
+
+
+def name_fault(what: str, name: str) -> str | None:
+    """Say what is wrong with a name, if anything is."""
+    if _NAME.fullmatch(name):
+        return None
+    return f'{what} name "{name}" has to be 1 to 128 letters, digits, ".", "_" or "-"'
+
+
+def tunnel_objects(model: Tunnels) -> plan.Objects:
+    """Make the plan objects of the tunnels alone."""
+    return plan.Objects(
+        tunnels=tuple(
+            Tunnel(name=name, dial=spec.dial, peer=spec.peer, origin=f"tunnel {name}")
+            for name, spec in model.tunnels.items()
+        )
+    )
+
+
+def service_objects(model: Tunnels, name: str) -> plan.Objects:
+    """Make the plan objects of one service, of both kinds, and of its bindings."""
+    local, remote = model.local.get(name), model.remote.get(name)
+    objects = []
+    if local is not None:
+        bound = model.local_bindings.get(name, Bound())
+        objects.append(_local_objects(name, local, bound))
+    if remote is not None:
+        objects.append(_remote_objects(name, remote))
+    bindings = tuple(
+        Binding(id=f"{tunnel}/{name}", listener=f"tunnel:{name}")
+        for tunnel in model.remote_bindings.get(name, Bound()).tunnels
+    )
+    return join([*objects, plan.Objects(bindings=bindings)])
+
+
+def join(parts: list[plan.Objects]) -> plan.Objects:
+    """Put objects together."""
+    return plan.Objects(
+        **{
+            kind: tuple(item for part in parts for item in getattr(part, kind))
+            for kind in plan.Objects.__struct_fields__
+        }
+    )
+
+
+@lru_cache(maxsize=4096)
+def derived_key(key: str) -> bytes:
+    """Derive what the data plane proves and checks of a service's key (HKDF, RFC 5869)."""
+    if not key:
+        return b""
+    return HKDF(SHA256(), 32, None, b"qanat service key").derive(key.encode())
+
+
+def listener_objects(address: str, origin: str) -> plan.Objects:
+    """Make the plan objects of an address at which carriers of tunnels arrive."""
+    ident = f"tcp:{address}"
+    server = plan.Server(id=f"{ident}/tunnels", listeners=(ident,), origin=origin)
+    listener = plan.Listener(
+        id=ident,
+        protocol="tcp",
+        address=address,
+        default_server=server.id,
+        role="tunnels",
+        origin=origin,
+    )
+    return plan.Objects(listeners=(listener,), servers=(server,))
+
+
+def _local_objects(name: str, service: LocalService, bound: Bound) -> plan.Objects:
+    group = f"service:{name}"
+    peers = tuple(_peer(f"tunnel:{tunnel}/{name}") for tunnel in bound.tunnels or (UNBOUND,))
+    pending = service.pending_timeout_ms if service.when_down == "hold" else 0
+    origin = f"service {name}"
+    return plan.Objects(
+        listeners=(_listener(f"tcp:{service.address}", service.address, group, origin),),
+        servers=(_server(group, f"tcp:{service.address}", _proxy(group), origin),),
+        upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
+        services=(
+            Service(
+                id=f"local:{name}",
+                key=derived_key(service.key),
+                pending_timeout_ms=pending,
+                origin=origin,
+            ),
+        ),
+    )
+
+
+def _remote_objects(name: str, service: RemoteService) -> plan.Objects:
+    ident, group = f"tunnel:{name}", f"target:{name}"
+    origin = f"service {name}"
+    proxy = msgspec.structs.replace(
+        _proxy(group),
+        connect_timeout_ms=service.connect_timeout_ms,
+        protocol=service.proxy_protocol,
+    )
+    peers = tuple(_peer(address) for address in service.addresses)
+    return plan.Objects(
+        listeners=(_listener(ident, f"tunnel:{UNBOUND}/{name}", ident, origin),),
+        servers=(_server(ident, ident, proxy, origin),),
+        upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
+        services=(Service(id=f"remote:{name}", key=derived_key(service.key), origin=origin),),
+    )
+
+
+def _listener(ident: str, address: str, server: str, origin: str) -> plan.Listener:
+    return plan.Listener(
+        id=ident, protocol="tcp", address=address, default_server=server, origin=origin
+    )
+
+
+def _server(ident: str, listener: str, proxy: plan.Proxy, origin: str) -> plan.Server:
+    content = plan.ProxyContent(proxy=proxy)
+    return plan.Server(id=ident, listeners=(listener,), content=content, origin=origin)
+
+
+def _proxy(group: str) -> plan.Proxy:
+    # Both ends pass a half-close on, so that it goes through from end to end.
+    return plan.Proxy(target=plan.ProxyToUpstream(name=group), half_close=True)
+
+
+def _peer(address: str) -> plan.Peer:
+    return plan.Peer(server=address.removeprefix("tunnel:"), address=address)

@@ -1,0 +1,83 @@
+"""Directives of `tunnels`: links to other gateways, and the services behind them."""
+
+from __future__ import annotations
+
+from qanat.config.tables.row import MAIN, MANY, Row
+
+NAME = "Tunnels"
+
+TUNNELS = ("tunnels",)
+
+ROWS = (
+    Row(
+        "tunnels",
+        MAIN,
+        (0, 0),
+        "Links to other gateways, and the services that are reached through them.",
+        block="tunnels",
+    ),
+    Row(
+        "listen",
+        TUNNELS,
+        (1, 1),
+        "Address at which other gateways bring up tunnels.",
+        repeats=True,
+    ),
+    Row(
+        "secret",
+        TUNNELS,
+        (1, 1),
+        "Secret that both ends of a tunnel know: `file:PATH`, `env:NAME`, or 64 hexadecimal "
+        "digits, as `qanat tunnel genkey` makes them.",
+    ),
+    Row(
+        "peer",
+        TUNNELS,
+        (2, MANY),
+        "A gateway that is known by its key, `ed25519:HEX`; `tunnels=NAME,NAME*` limits the "
+        "tunnels that it may bring up here.",
+        repeats=True,
+    ),
+    Row(
+        "tunnel",
+        TUNNELS,
+        (2, 3),
+        "A tunnel that this gateway dials: its name and `HOST:PORT`; `peer=NAME` says who must "
+        "answer.",
+        repeats=True,
+    ),
+    Row(
+        "service",
+        TUNNELS,
+        (3, MANY),
+        "A service: its name, `local` and the address where its clients connect, or `remote` and "
+        "its target; `key=TEXT` has to be the same at both ends. A local one takes "
+        "`pending_timeout=TIME` and `when_down=hold` or `close`, a remote one "
+        "`connect_timeout=TIME` and `proxy_protocol=v1` or `v2`.",
+        repeats=True,
+    ),
+    Row(
+        "bind",
+        TUNNELS,
+        (3, 3),
+        "Binds a service to a tunnel: the names of the tunnel and of the service, `local` or "
+        "`remote`.",
+        repeats=True,
+    ),
+    Row("heartbeat", TUNNELS, (1, 1), "Silence after which a carrier is probed.", "10s"),
+    Row("carriers", TUNNELS, (1, 1), "Connections of each tunnel that this gateway dials.", "2"),
+    Row(
+        "handshake_timeout",
+        TUNNELS,
+        (1, 1),
+        "Time for a carrier to connect and to prove who it is.",
+        "5s",
+    ),
+    Row(
+        "max_streams",
+        TUNNELS,
+        (1, 1),
+        "Streams that the other end of a tunnel may have open here.",
+        "16384",
+    ),
+)

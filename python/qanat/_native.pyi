@@ -84,6 +84,21 @@ class Gateway:
     def abort(self, ticket: int) -> None:
         """Drop a prepared change and close the sockets it bound."""
 
+    def probe_tunnel(self, name: str, dial: str, peer: str | None) -> str | None:
+        """Try whether a tunnel could be brought up, leaving nothing behind.
+
+        Return why it could not. Blocks for as long as `handshake_timeout` allows.
+        """
+
+    def wait_for_tunnel(self, name: str, seconds: float) -> bool:
+        """Wait until a tunnel is up; false if it is not within that time."""
+
+    def close_tunnel(self, name: str) -> bool:
+        """End a tunnel that the other end has dialled; false if there is none."""
+
+    def reset_streams(self, service: str, *, local: bool, tunnel: str | None = None) -> None:
+        """Reset the streams of a local service, or those that a remote one serves."""
+
     def snapshot(self, what: str) -> bytes:
         """Read state as MessagePack: `status`, `listeners`, `servers`, `upstreams` or
         `rules`.

@@ -7,6 +7,7 @@ pub mod shared;
 pub mod sockets;
 pub mod worker;
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use qanat_plan::{ChangeSet, Level, Options, RuleQuery, RuleVerdict};
+use qanat_plan::{self as spec, ChangeSet, Level, Options, RuleQuery, RuleVerdict};
 
 use crate::error::ApplyError;
 use crate::gateway::shared::{Shared, Worker};
@@ -27,6 +28,7 @@ use crate::plan::link::{Context, link};
 use crate::rules;
 use crate::snapshot;
 use crate::tls::TlsContext;
+use crate::tunnel::{self, Tunnels};
 
 /// How long a worker may take to follow orders, or to end. nginx has no directive for it, since nobody waits for its
 /// workers: a guard against a worker that is stuck, far above what a change takes.
@@ -134,6 +136,45 @@ impl Gateway {
     /// An unknown ticket.
     pub fn abort(&self, ticket: u64) -> Result<(), ApplyError> {
         self.state.lock().take_pending(ticket).map(drop)
+    }
+
+    /// Tries whether a tunnel could be brought up, and leaves nothing behind.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn probe_tunnel(&self, tunnel: spec::Tunnel) -> Result<(), String> {
+        let node = self.shared.plan.load().settings.tunnels.clone();
+        let node = node.ok_or("there is no \"tunnels\" block")?;
+        let patience = Duration::from_millis(node.spec.handshake_timeout_ms) + WORKER_TIMEOUT;
+        let probing = async move { tunnel::probe(&tunnel, &node).await };
+        self.run(patience, probing).unwrap_or_else(|| Err("timed out".to_owned()))
+    }
+
+    /// Waits until a tunnel is up; false if it is not by then.
+    pub fn wait_for_tunnel(&self, name: &str, patience: Duration) -> bool {
+        let (tunnels, name) = (Arc::clone(&self.shared.tunnels), name.to_owned());
+        self.run(patience, async move { tunnels.up(&name).await }).is_some()
+    }
+
+    /// The tunnels.
+    pub fn tunnels(&self) -> &Tunnels {
+        &self.shared.tunnels
+    }
+
+    /// Runs something on the first worker, and waits for it.
+    fn run<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let runtime = self.state.lock().threads.first()?.runtime.clone();
+        let (done, result) = sync_channel(1);
+        let task = runtime.spawn(async move {
+            let _nobody_waits = done.send(work.await);
+        });
+        let result = result.recv_timeout(patience).ok();
+        task.abort();
+        result
     }
 
     /// State as `MessagePack`, by name; none for an unknown name.

@@ -1,6 +1,7 @@
 //! `Gateway`: the handle by which `control` rules the data plane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -8,7 +9,7 @@ use pyo3::types::PyBytes;
 
 use qanat_core::gateway;
 use qanat_core::phase::Hooks;
-use qanat_plan::{ChangeSet, Level, Options, RuleQuery};
+use qanat_plan::{ChangeSet, Level, Options, RuleQuery, Tunnel};
 
 use crate::bridge::{Bridge, Queue};
 use crate::errors;
@@ -50,6 +51,36 @@ impl Gateway {
     /// Drop a prepared change and close the sockets it bound.
     fn abort(&self, py: Python<'_>, ticket: u64) -> PyResult<()> {
         py.detach(|| self.gateway.abort(ticket)).map_err(errors::translate)
+    }
+
+    /// Try whether a tunnel could be brought up, and leave nothing behind; return why it could not.
+    fn probe_tunnel(
+        &self,
+        py: Python<'_>,
+        name: String,
+        dial: String,
+        peer: Option<String>,
+    ) -> Option<String> {
+        let tunnel = Tunnel { name, dial, peer, origin: String::new() };
+        py.detach(|| self.gateway.probe_tunnel(tunnel)).err()
+    }
+
+    /// Wait until a tunnel is up; false if it is not within so many seconds.
+    fn wait_for_tunnel(&self, py: Python<'_>, name: &str, seconds: f64) -> PyResult<bool> {
+        let patience =
+            Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(py.detach(|| self.gateway.wait_for_tunnel(name, patience)))
+    }
+
+    /// End a tunnel that the other end has dialled; false if there is none.
+    fn close_tunnel(&self, name: &str) -> bool {
+        self.gateway.tunnels().close(name)
+    }
+
+    /// Reset the streams of a local service, or those that a remote one serves, on one tunnel or all.
+    #[pyo3(signature = (service, *, local, tunnel=None))]
+    fn reset_streams(&self, service: &str, local: bool, tunnel: Option<&str>) {
+        self.gateway.tunnels().reset(service, local, tunnel);
     }
 
     /// Read state as `MessagePack`.

@@ -285,6 +285,17 @@ impl Mux {
         self.wake_task(wakes);
     }
 
+    /// Breaks the streams of a service that this side has opened, or those that it serves.
+    pub(super) fn reset_service(&mut self, service: &str, is_ours: bool, wakes: &mut Wakes) {
+        for (stream, state) in &mut self.streams {
+            if state.is_ours == is_ours && *state.service == *service && state.broken.is_none() {
+                state.break_with(Code::Removed, wakes);
+                Scribe(&mut self.control).reset(*stream, Code::Removed);
+            }
+        }
+        self.wake_task(wakes);
+    }
+
     /// No more streams are opened or taken.
     pub(super) fn leave(&mut self, patience: Duration, wakes: &mut Wakes) {
         if !self.is_leaving && self.ended.is_none() {

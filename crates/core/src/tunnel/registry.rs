@@ -186,6 +186,30 @@ impl Tunnels {
         was_up
     }
 
+    /// Resets the streams of a service, on one tunnel or on all: those that this side has opened for a local service,
+    /// or those of a remote service that it serves.
+    pub fn reset(&self, service: &str, is_local: bool, tunnel: Option<&str>) {
+        for one in self.all() {
+            if tunnel.is_none_or(|name| *one.name == *name) {
+                for carrier in one.with(|state| state.carriers.clone()) {
+                    carrier.with(|mux, wakes| mux.reset_service(service, is_local, wakes));
+                }
+            }
+        }
+    }
+
+    /// Returns once a tunnel is up. Cancel safe.
+    pub async fn up(&self, name: &str) {
+        let tunnel = self.get(name);
+        loop {
+            let changed = tunnel.changed.notified();
+            if tunnel.with(|state| !state.carriers.is_empty()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// No new streams are opened or taken; those that there are may end.
     pub fn drain(&self, patience: Duration) {
         for tunnel in self.all() {

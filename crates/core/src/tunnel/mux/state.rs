@@ -1,6 +1,7 @@
 //! One stream of a carrier: what was received and not read, what was written and not sent, and the credit for both.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(super) enum Fin {
 pub(super) struct State {
     /// This side has opened it.
     pub(super) is_ours: bool,
+    pub(super) service: Arc<str>,
     /// Still to be sent, or still to be taken up.
     pub(super) request: Option<Box<Request>>,
     /// The OPEN was answered, by whichever side had to.
@@ -77,6 +79,7 @@ impl State {
     fn new(is_ours: bool, request: Request, credit: u32) -> Self {
         Self {
             is_ours,
+            service: Arc::clone(&request.service),
             flow: request.is_flow.then(Box::default),
             request: Some(Box::new(request)),
             is_answered: false,

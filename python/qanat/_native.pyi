@@ -96,6 +96,9 @@ class Gateway:
     def close_tunnel(self, name: str) -> bool:
         """End a tunnel that the other end has dialled; false if there is none."""
 
+    def leave_tunnel(self, name: str, seconds: float) -> None:
+        """Open no more streams on a tunnel, and take none; the others have that time to end."""
+
     def reset_streams(self, service: str, *, local: bool, tunnel: str | None = None) -> None:
         """Reset the streams of a local service, or those that a remote one serves."""
 

@@ -196,7 +196,7 @@ impl Gateway {
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
         let patience = Duration::from_millis(self.shared.plan.load().settings.shutdown_timeout_ms);
-        self.shared.tunnels.drain(patience);
+        self.shared.tunnels.drain(None, patience);
         let mut state = self.state.lock();
         state.pending = None;
         let workers = state.threads.len();

@@ -77,6 +77,14 @@ impl Gateway {
         self.gateway.tunnels().close(name)
     }
 
+    /// Open no more streams on a tunnel, and take none; those that there are have so many seconds to end.
+    fn leave_tunnel(&self, name: &str, seconds: f64) -> PyResult<()> {
+        let patience = Duration::try_from_secs_f64(seconds);
+        let patience = patience.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        self.gateway.tunnels().drain(Some(name), patience);
+        Ok(())
+    }
+
     /// Reset the streams of a local service, or those that a remote one serves, on one tunnel or all.
     #[pyo3(signature = (service, *, local, tunnel=None))]
     fn reset_streams(&self, service: &str, local: bool, tunnel: Option<&str>) {

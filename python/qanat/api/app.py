@@ -14,6 +14,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from qanat.api.auth import Door
 from qanat.api.errors import on_fault
 from qanat.api.identity import Identity
+from qanat.api.menet import MenetApi
 from qanat.api.njet import NjetApi
 from qanat.api.page import public_paths
 
@@ -36,8 +37,9 @@ def create_app(gateway: LiveGateway, endpoint: ControlEndpoint) -> ASGIApp:
 
     legacy = endpoint.legacy_location.rstrip("/")
     resources = Below(Late(make), location=legacy, below=NjetApi(gateway, legacy))
+    tunnels = MenetApi(resources, gateway.tunnels)
     public = public_paths(endpoint.doc_location.rstrip("/"))
-    door = Door(resources, endpoint=endpoint, public=public)
+    door = Door(tunnels, endpoint=endpoint, public=public)
     return Identity(ServerErrorMiddleware(door, handler=on_fault))
 
 

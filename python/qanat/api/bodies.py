@@ -17,12 +17,8 @@ LARGEST_BODY = 8 << 20
 T = TypeVar("T")
 
 
-async def read_body(request: Request, kind: type[T]) -> T:
-    """Read the body as a record.
-
-    Raise `InvalidRequest` if its shape is another one, and an `HTTPException` if it is no JSON or
-    larger than 8 MiB.
-    """
+async def read_text(request: Request) -> bytes:
+    """Read the body. Raise an `HTTPException` if it is larger than 8 MiB."""
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
@@ -30,8 +26,18 @@ async def read_body(request: Request, kind: type[T]) -> T:
         if size > LARGEST_BODY:
             raise HTTPException(413, f"the body is larger than {LARGEST_BODY} bytes")
         pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def read_body(request: Request, kind: type[T]) -> T:
+    """Read the body as a record.
+
+    Raise `InvalidRequest` if its shape is another one, and an `HTTPException` if it is no JSON or
+    larger than 8 MiB.
+    """
+    text = await read_text(request)
     try:
-        return msgspec.json.decode(b"".join(pieces), type=kind)
+        return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")
         raise InvalidRequest(where.rstrip("`").lstrip("."), message) from None

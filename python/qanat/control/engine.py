@@ -40,6 +40,21 @@ class Engine(Protocol):
     def explain_rules(self, query: bytes) -> bytes | None:
         """Ask rules about a session that might come; `None` if there is no such table."""
 
+    def probe_tunnel(self, name: str, dial: str, peer: str | None) -> str | None:
+        """Try whether a tunnel could be brought up; return why not. Blocks."""
+
+    def wait_for_tunnel(self, name: str, seconds: float) -> bool:
+        """Wait until a tunnel is up; false if it is not in time. Blocks."""
+
+    def close_tunnel(self, name: str) -> bool:
+        """End a tunnel that the other end has dialled."""
+
+    def leave_tunnel(self, name: str, seconds: float) -> None:
+        """Open and take no more streams on a tunnel."""
+
+    def reset_streams(self, service: str, *, local: bool, tunnel: str | None = None) -> None:
+        """Reset the streams of a service."""
+
     def log(self, level: str, message: str) -> None:
         """Write a line to the main error log."""
 
@@ -65,6 +80,11 @@ class NativeEngine:
         self.abort = gateway.abort
         self.snapshot = gateway.snapshot
         self.explain_rules = gateway.explain_rules
+        self.probe_tunnel = gateway.probe_tunnel
+        self.wait_for_tunnel = gateway.wait_for_tunnel
+        self.close_tunnel = gateway.close_tunnel
+        self.leave_tunnel = gateway.leave_tunnel
+        self.reset_streams = gateway.reset_streams
         self.log = gateway.log
         self.reopen_logs = gateway.reopen_logs
         self.drain = gateway.drain

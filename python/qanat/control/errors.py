@@ -81,6 +81,39 @@ class TableInUse(ChangeRefused):
         super().__init__(f'rules "{table}" are in use by a virtual server')
 
 
+class NoTunnels(ChangeRefused):
+    """The configuration has no `tunnels` block."""
+
+    code = "no_tunnels"
+
+    def __init__(self) -> None:
+        super().__init__('the configuration has no "tunnels" block')
+
+
+class TunnelIsStatic(ChangeRefused):
+    """Tunnels, services and bindings of the configuration file are changed there."""
+
+    code = "static"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} stands in the configuration file")
+
+
+class TunnelUnreachable(ChangeRefused):
+    """The other end of a tunnel does not answer."""
+
+    code = "unreachable"
+
+
+class AddressTaken(ChangeRefused):
+    """Another object of this gateway has the address."""
+
+    code = "in_use"
+
+    def __init__(self, address: str, holder: str) -> None:
+        super().__init__(f"address_in_use: {address} belongs to {holder}")
+
+
 class PlanRefused(ChangeRefused):
     """The data plane cannot run the change."""
 

@@ -25,11 +25,13 @@ from qanat.control.errors import ListenRefused, PlanRefused, WorkerLate
 from qanat.control.handlers import NoHandlers
 from qanat.control.hosts import Addresses, Hosts
 from qanat.control.index import KINDS, PlanIndex, diff
+from qanat.control.live_tunnels import LiveTunnels
 from qanat.control.rebuild import rebuild, stored_of
 from qanat.control.rule_state import rule_references
 from qanat.control.rules import putting_rule, putting_table, removing_rule, removing_table
 from qanat.control.state import FileAccess, Key, State, Step, references
 from qanat.control.store_changes import store_changes, undo
+from qanat.control.tunnel_identity import NodeIdentity, load_identity
 from qanat.control.turns import Limits, Turn, Turns
 from qanat.control.views import (
     ServerView,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from qanat.compiler.compile import Compiled
+    from qanat.compiler.plan import Settings
     from qanat.compiler.rules import RuleSpec
     from qanat.compiler.virtual_server import VirtualServerRequest
     from qanat.control.engine import Engine
@@ -92,6 +95,9 @@ class LiveGateway:
         # Loads of handlers take turns before the change that puts them to use does.
         self._loading = asyncio.Lock()
         self._started = time.monotonic()
+        # Who this gateway is to others; known once there are tunnels.
+        self._node: NodeIdentity | None = None
+        self.tunnels = LiveTunnels(self)
 
     async def load(self, compiled: Compiled) -> None:
         """Start serving a configuration and the stored virtual servers.
@@ -129,7 +135,15 @@ class LiveGateway:
         """Load the handlers of a configuration, which refers to them within the context."""
         async with self.handlers.taking_over(compiled.handlers) as generation:
             settings = structs.replace(compiled.settings, handlers=generation)
-            yield replace(compiled, settings=settings)
+            yield replace(compiled, settings=await self._identified(compiled, settings))
+
+    async def _identified(self, compiled: Compiled, settings: Settings) -> Settings:
+        """Put the identity of this node into settings that have tunnels."""
+        if settings.tunnels is None:
+            return settings
+        if self._node is None:
+            self._node = await asyncio.to_thread(load_identity, compiled.process.state_dir)
+        return self._node.complete(settings)
 
     async def add_virtual_server(self, request: VirtualServerRequest) -> Done:
         """Add a virtual server. Raise `ConfigError`, a `ChangeRefused` or `StoreError`."""
@@ -153,6 +167,17 @@ class LiveGateway:
     async def remove_rule_table(self, table: str) -> Done:
         """Remove a table of the API. Raise a `ChangeRefused` or `StoreError`."""
         return await self._in_turn(removing_table, table)
+
+    async def change(self, plan: Callable[..., Step], *words: object) -> Done:
+        """Make the change that `plan` computes from the state, `words` and how to resolve names.
+
+        Raise a `ChangeRefused` or `StoreError`.
+        """
+        return await self._in_turn(plan, *words)
+
+    def rehearse(self, plan: Callable[..., Step], *words: object) -> None:
+        """Compute a change without making it. Raise a `ChangeRefused`."""
+        plan(self.state, *words, _known_hosts)
 
     async def remove_virtual_server(self, address: str, server_name: str) -> Done:
         """Remove a virtual server of the API. Raise a `ChangeRefused` or `StoreError`."""
@@ -256,6 +281,9 @@ class LiveGateway:
         for rule in state.rules.skipped.values():
             where = f"{rule.record.table}/{rule.record.name}"
             self.engine.log("error", f"stored rule {where} is not served: {rule.message}")
+        for unused in state.tunnels.skipped.values():
+            where = f"{unused.record.kind} {unused.record.name}"
+            self.engine.log("error", f"stored {where} is not used: {unused.message}")
 
     def _prepare_load(self, compiled: Compiled, stored: Stored) -> tuple[State, int]:
         """Prepare the first plan, leaving out stored servers that the engine cannot run."""
@@ -291,6 +319,12 @@ class LiveGateway:
             f"added over the API, does not fit: {rule.message}"
             for rule_key, rule in state.rules.skipped.items()
             if rule_key in old.rules.records
+        ]
+        lost += [
+            f'{unused.record.kind} "{unused.record.name}", '
+            f"added over the API, does not fit: {unused.message}"
+            for tunnel_key, unused in state.tunnels.skipped.items()
+            if tunnel_key in old.tunnels.records
         ]
         if lost:
             raise ConfigError(Problem(message) for message in lost)

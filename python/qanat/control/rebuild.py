@@ -15,8 +15,10 @@ from qanat.control.errors import ChangeRefused
 from qanat.control.rule_state import SkippedRule
 from qanat.control.rules import bringing_back_rule
 from qanat.control.state import FileAccess, Key, Skipped, State, read_stored
+from qanat.control.tunnel_state import SkippedTunnel
+from qanat.control.tunnels import bringing_back_tunnel
 from qanat.control.virtual_servers import bringing_back
-from qanat.store.base import Stored, StoredRule, StoredServer, StoreError
+from qanat.store.base import Stored, StoredRule, StoredServer, StoredTunnel, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +40,11 @@ def rebuild(
         reason = excluded.get(rule_key) or _bring_rule_back(state, rule, resolve)
         if reason:
             state.rules.skipped[rule_key] = SkippedRule(rule, reason)
+    for tunnel in stored.tunnels:
+        tunnel_key = (tunnel.kind, tunnel.name)
+        reason = excluded.get(tunnel_key) or _bring_tunnel_back(state, tunnel, resolve)
+        if reason:
+            state.tunnels.skipped[tunnel_key] = SkippedTunnel(tunnel, reason)
     for record in stored.servers:
         key = (record.listener, record.name)
         reason = excluded.get(key) or _bring_back(state, record, resolve)
@@ -69,6 +76,15 @@ def _bring_rule_back(state: State, record: StoredRule, resolve: Resolve) -> str:
     return ""
 
 
+def _bring_tunnel_back(state: State, record: StoredTunnel, resolve: Resolve) -> str:
+    """Add a stored tunnel, service or binding to the state; return why it cannot be, or nothing."""
+    try:
+        state.take(bringing_back_tunnel(state, record, resolve))
+    except (StoreError, ChangeRefused) as error:
+        return str(error)
+    return ""
+
+
 def stored_of(state: State) -> Stored:
     """Give what the store holds of a state, in the order in which it is to come back."""
     live = [dynamic.stored() for dynamic in state.dynamic.values()]
@@ -77,4 +93,6 @@ def stored_of(state: State) -> Stored:
     rules = [*state.rules.records.values(), *kept]
     # Tables come before their rules, whose names are not empty.
     rules.sort(key=lambda rule: (rule.table, rule.name))
-    return Stored(state.revision, tuple(servers), tuple(rules))
+    unused = [skipped.record for skipped in state.tunnels.skipped.values()]
+    tunnels = [*state.tunnels.records.values(), *unused]
+    return Stored(state.revision, tuple(servers), tuple(rules), tuple(tunnels))

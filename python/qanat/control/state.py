@@ -24,12 +24,14 @@ from qanat.compiler.virtual_server import VirtualServerRequest
 from qanat.control.index import PlanIndex
 from qanat.control.names import spellings
 from qanat.control.rule_state import RuleChange, RuleState, reference_changes
+from qanat.control.tunnel_state import TunnelChange, TunnelState
 from qanat.store.base import StoredServer, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from qanat.compiler.compile import Compiled
+    from qanat.compiler.tunnels import Tunnels
     from qanat.config.paths import Paths
 
 # (listener id, name key)
@@ -123,6 +125,9 @@ class Step:
     removed: DynamicServer | None = None
     unskipped: Skipped | None = None
     rules: tuple[RuleChange, ...] = ()
+    tunnels: tuple[TunnelChange, ...] = ()
+    model: Tunnels | None = None
+    """All tunnels, services and bindings after it, if it is about them."""
     warnings: tuple[str, ...] = ()
     summary: str = ""
     """What the log says of it, if it is not about a virtual server."""
@@ -136,7 +141,7 @@ class Step:
     def stores(self) -> bool:
         """Whether the store changes."""
         servers = (self.added, self.removed, self.unskipped)
-        return bool(self.rules) or any(item is not None for item in servers)
+        return bool(self.rules or self.tunnels) or any(item is not None for item in servers)
 
 
 _NO_OBJECTS = Objects()
@@ -158,6 +163,7 @@ class State:
         self.references: Counter[tuple[str, str]] = Counter()
         self.skipped: dict[Key, Skipped] = {}
         self.rules = RuleState()
+        self.tunnels = TunnelState(compiled.tunnels.model)
         self.rules.add(compiled.objects)
         for server in compiled.objects.servers:
             self._claim(server)
@@ -167,6 +173,7 @@ class State:
         if step.removed is not None:
             self._drop(step.removed)
         self._take_rules(step)
+        self._take_tunnels(step)
         self.index.remove(step.remove)
         self.index.put(step.put)
         if step.unskipped is not None:
@@ -188,6 +195,12 @@ class State:
         self.rules.add(step.put)
         for change in step.rules:
             self.rules.keep(change)
+
+    def _take_tunnels(self, step: Step) -> None:
+        for change in step.tunnels:
+            self.tunnels.keep(change)
+        if step.model is not None:
+            self.tunnels.model = step.model
 
     def _count(self, changes: Mapping[tuple[str, str], int]) -> None:
         for reference, change in changes.items():

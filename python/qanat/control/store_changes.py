@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qanat.store.base import Change, DeleteRule, DeleteServer, PutRule, PutServer, StoredRule
+from qanat.store.base import (
+    Change,
+    DeleteRule,
+    DeleteServer,
+    DeleteTunnel,
+    PutRule,
+    PutServer,
+    PutTunnel,
+    StoredRule,
+    StoredTunnel,
+)
 
 if TYPE_CHECKING:
     from qanat.control.rule_state import RuleKey
     from qanat.control.state import Step
+    from qanat.control.tunnel_state import TunnelKey
 
 
 def store_changes(step: Step) -> tuple[Change, ...]:
     """List what a step writes."""
     changes: list[Change] = [_rule(change.key, change.after) for change in step.rules]
+    changes += [_tunnel(change.key, change.after) for change in step.tunnels]
     if step.unskipped is not None:
         record = step.unskipped.record
         changes.append(DeleteServer(record.listener, record.name))
@@ -27,6 +39,7 @@ def store_changes(step: Step) -> tuple[Change, ...]:
 def undo(step: Step) -> tuple[Change, ...]:
     """List what takes back what a step has written."""
     changes: list[Change] = [_rule(change.key, change.before) for change in step.rules]
+    changes += [_tunnel(change.key, change.before) for change in step.tunnels]
     if step.added is not None:
         changes.append(DeleteServer(*step.added.key))
     if step.removed is not None:
@@ -38,3 +51,7 @@ def undo(step: Step) -> tuple[Change, ...]:
 
 def _rule(key: RuleKey, record: StoredRule | None) -> Change:
     return DeleteRule(*key) if record is None else PutRule(record)
+
+
+def _tunnel(key: TunnelKey, record: StoredTunnel | None) -> Change:
+    return DeleteTunnel(*key) if record is None else PutTunnel(record)

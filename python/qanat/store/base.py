@@ -68,7 +68,33 @@ class DeleteRule:
     name: str
 
 
-Change = PutServer | DeleteServer | PutRule | DeleteRule
+@dataclass(frozen=True, slots=True)
+class StoredTunnel:
+    """A tunnel, a service or a binding added over the API, by its kind and name; `document` is
+    JSON."""
+
+    kind: str
+    name: str
+    document: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutTunnel:
+    """Add a tunnel, a service or a binding, or replace the one of the same kind and name."""
+
+    tunnel: StoredTunnel
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTunnel:
+    """Remove a tunnel, a service or a binding; one that is not there is no error."""
+
+    kind: str
+    name: str
+
+
+Change = PutServer | DeleteServer | PutRule | DeleteRule | PutTunnel | DeleteTunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +105,7 @@ class Stored:
     revision: int
     servers: tuple[StoredServer, ...]
     rules: tuple[StoredRule, ...] = ()
+    tunnels: tuple[StoredTunnel, ...] = ()
 
 
 class Store(Protocol):

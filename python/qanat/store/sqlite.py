@@ -19,11 +19,14 @@ from qanat.store.base import (
     Change,
     DeleteRule,
     DeleteServer,
+    DeleteTunnel,
     PutRule,
     PutServer,
+    PutTunnel,
     Stored,
     StoredRule,
     StoredServer,
+    StoredTunnel,
     StoreError,
     StoreInUse,
 )
@@ -47,7 +50,7 @@ CREATE TABLE virtual_servers (
     UNIQUE (listener, name)
 );
 """
-# A table of rules has an empty name. Version 1 had no rules.
+# A table of rules has an empty name. Version 1 had no rules and no tunnels.
 _RULES = """
 CREATE TABLE rules (
     rule_table TEXT NOT NULL,
@@ -57,6 +60,17 @@ CREATE TABLE rules (
     node TEXT NOT NULL,
     PRIMARY KEY (rule_table, name)
 ) WITHOUT ROWID;
+"""
+_TUNNELS = """
+CREATE TABLE tunnels (
+    position INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    document BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    UNIQUE (kind, name)
+);
 """
 _PUT = """
 INSERT INTO virtual_servers (listener, name, document, revision, node) VALUES (?, ?, ?, ?, ?)
@@ -68,6 +82,13 @@ _SELECT = "SELECT listener, name, document, revision FROM virtual_servers ORDER 
 _PUT_RULE = "INSERT OR REPLACE INTO rules VALUES (?, ?, ?, ?, ?)"
 _DELETE_RULE = "DELETE FROM rules WHERE rule_table = ? AND name = ?"
 _SELECT_RULES = "SELECT rule_table, name, document, revision FROM rules ORDER BY rule_table, name"
+_PUT_TUNNEL = """
+INSERT INTO tunnels (kind, name, document, revision, node) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (kind, name) DO UPDATE
+SET document = excluded.document, revision = excluded.revision, node = excluded.node
+"""
+_DELETE_TUNNEL = "DELETE FROM tunnels WHERE kind = ? AND name = ?"
+_SELECT_TUNNELS = "SELECT kind, name, document, revision FROM tunnels ORDER BY position"
 _SET_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
@@ -122,11 +143,17 @@ class _Database:
         try:
             rows = self._connection.execute(_SELECT).fetchall()
             rules = self._connection.execute(_SELECT_RULES).fetchall()
+            tunnels = self._connection.execute(_SELECT_TUNNELS).fetchall()
             revision = int(self._meta("revision") or 0)
         except (sqlite3.Error, ValueError) as error:
             raise self._failed("read", error) from error
         servers = tuple(StoredServer(*row) for row in rows)
-        return Stored(revision, servers, tuple(StoredRule(*row) for row in rules))
+        return Stored(
+            revision,
+            servers,
+            tuple(StoredRule(*row) for row in rules),
+            tuple(StoredTunnel(*row) for row in tunnels),
+        )
 
     def apply(self, changes: tuple[Change, ...], revision: int) -> None:
         connection = self._connection
@@ -158,6 +185,11 @@ class _Database:
                 execute(_PUT_RULE, values)
             case DeleteRule(table, name):
                 execute(_DELETE_RULE, (table, name))
+            case PutTunnel(one):
+                values = (one.kind, one.name, one.document, one.revision, self._node)
+                execute(_PUT_TUNNEL, values)
+            case DeleteTunnel(kind, name):
+                execute(_DELETE_TUNNEL, (kind, name))
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -213,12 +245,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if tables == 0:
         # executescript commits a pending transaction first, so the BEGIN stands inside the script.
         version = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');"  # noqa: S608 - a number of ours
-        connection.executescript(f"BEGIN;{_TABLES}{_RULES}{version}COMMIT;")
+        connection.executescript(f"BEGIN;{_TABLES}{_RULES}{_TUNNELS}{version}COMMIT;")
         return
     row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
     if row == ("1",):
         version = f"UPDATE meta SET value = '{SCHEMA_VERSION}' WHERE key = 'schema';"  # noqa: S608 - a number of ours
-        connection.executescript(f"BEGIN;{_RULES}{version}COMMIT;")
+        connection.executescript(f"BEGIN;{_RULES}{_TUNNELS}{version}COMMIT;")
 
 
 def _lock_directory(state_dir: Path) -> int:

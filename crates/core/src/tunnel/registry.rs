@@ -210,9 +210,9 @@ impl Tunnels {
         }
     }
 
-    /// No new streams are opened or taken; those that there are may end.
-    pub fn drain(&self, patience: Duration) {
-        for tunnel in self.all() {
+    /// No new streams are opened or taken, on one tunnel or on all; those that there are may end.
+    pub fn drain(&self, tunnel: Option<&str>, patience: Duration) {
+        for tunnel in self.all().into_iter().filter(|one| tunnel.is_none_or(|name| *one.name == *name)) {
             for carrier in tunnel.with(|state| state.carriers.clone()) {
                 carrier.with(|mux, wakes| mux.leave(patience, wakes));
             }

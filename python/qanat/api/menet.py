@@ -1,4 +1,4 @@
-"""Menet's four paths: `/tunnel`, `/service`, `/bind` and `/config`, as JSON that says what was done.
+"""Menet's four paths: `/tunnel`, `/service`, `/bind` and `/config`, answered with what was done.
 
 A call returns when its effect is there. What fails leaves everything as it was, and says why.
 """
@@ -165,9 +165,7 @@ class MenetApi:
         return _json(200, self._tunnels.config())
 
 
-async def _answered(
-    call: Callable[[Request], Awaitable[Response]], request: Request
-) -> Response:
+async def _answered(call: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
     try:
         return await call(request)
     except ConfigError as error:

@@ -177,7 +177,7 @@ class LiveGateway:
 
     def rehearse(self, plan: Callable[..., Step], *words: object) -> None:
         """Compute a change without making it. Raise a `ChangeRefused`."""
-        plan(self.state, *words, _known_hosts)
+        plan(self.state, *words, self._resolve)
 
     async def remove_virtual_server(self, address: str, server_name: str) -> Done:
         """Remove a virtual server of the API. Raise a `ChangeRefused` or `StoreError`."""

@@ -1,4 +1,4 @@
-"""Tunnels of the live gateway: what the API asks, done so that its effect is there at the answer."""
+"""Tunnels of the live gateway: what the API asks, with its effect there when it answers."""
 
 from __future__ import annotations
 
@@ -161,7 +161,9 @@ class LiveTunnels:
         engine.leave_tunnel(name, drain_s)
         loop = asyncio.get_running_loop()
         end = loop.time() + drain_s
-        while self._streams(name) and loop.time() < end:
+        while loop.time() < end:
+            if not self._streams(name):
+                return
             await asyncio.sleep(_POLL_S)
 
     def _streams(self, name: str) -> int:
@@ -173,7 +175,9 @@ class LiveTunnels:
         return next(states, "connecting")
 
     def _seen(self) -> list[dict[str, Any]]:
-        seen: list[dict[str, Any]] = msgspec.msgpack.decode(self._gateway.engine.snapshot("tunnels"))
+        seen: list[dict[str, Any]] = msgspec.msgpack.decode(
+            self._gateway.engine.snapshot("tunnels")
+        )
         return seen
 
 

@@ -35,6 +35,7 @@ from qanat.store.base import StoredTunnel, StoreError
 
 if TYPE_CHECKING:
     from qanat.compiler.plan import Objects
+    from qanat.compiler.tunnel_plan import TunnelNode
 
 
 def putting_tunnel(state: State, name: str, spec: TunnelSpec, resolve: Resolve) -> Step:
@@ -188,7 +189,7 @@ def _index(model: Tunnels, key: TunnelKey) -> PlanIndex:
     return PlanIndex.of(objects)
 
 
-def _node_of(state: State):  # noqa: ANN202
+def _node_of(state: State) -> TunnelNode:
     node = state.compiled.settings.tunnels
     if node is None:
         raise NoTunnels

@@ -22,6 +22,7 @@ class MemoryEngine:
         self.open_sessions: dict[str, int] = {}
         self.fail_next: dict[str, Exception] = {}
         self.refuse_listeners: dict[str, Exception] = {}
+        self.unreachable: dict[str, str] = {}
         self.aborted = 0
         self._prepared: dict[int, ChangeSet] = {}
         self._ticket = 0
@@ -55,6 +56,8 @@ class MemoryEngine:
     def snapshot(self, what: str) -> bytes:
         if what == "rules":
             return msgspec.msgpack.encode(self._rule_counts())
+        if what == "tunnels":
+            return msgspec.msgpack.encode([])
         assert what == "servers"
         counts = {ident: self.open_sessions.get(ident, 0) for ident in self.plan.servers}
         return msgspec.msgpack.encode(counts)
@@ -68,6 +71,19 @@ class MemoryEngine:
         return msgspec.msgpack.encode(
             RuleVerdict(rule=None, action=table.default, waits=False, passed_over=())
         )
+
+    def probe_tunnel(self, name: str, dial: str, peer: str | None) -> str | None:
+        return self.unreachable.get(dial)
+
+    def wait_for_tunnel(self, name: str, seconds: float) -> bool:
+        return name in self.plan.tunnels
+
+    def close_tunnel(self, name: str) -> bool:
+        return False
+
+    def leave_tunnel(self, name: str, seconds: float) -> None: ...
+
+    def reset_streams(self, service: str, *, local: bool, tunnel: str | None = None) -> None: ...
 
     def log(self, level: str, message: str) -> None:
         self.logged.append((level, message))

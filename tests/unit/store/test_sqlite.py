@@ -167,7 +167,9 @@ async def test_a_database_without_rules_is_brought_up_to_date(tmp_path: Path) ->
     await store.apply((put("a"),), 1)
     await store.close()
     with sqlite3.connect(tmp_path / "state.db") as database:
-        database.executescript("DROP TABLE rules; UPDATE meta SET value = '1' WHERE key = 'schema'")
+        database.executescript(
+            "DROP TABLE rules; DROP TABLE tunnels; UPDATE meta SET value = '1' WHERE key = 'schema'"
+        )
     database.close()
     assert await read(tmp_path) == (1, ["a"])
     store = await SqliteStore.open(tmp_path, "node-1")

@@ -52,6 +52,7 @@ bench: build system-bench ## measure beside nginx and haproxy; writes bench/resu
 	$(BIN)/python -m bench.run --out bench/results.md
 	$(BIN)/python -m bench.handlers --append bench/results.md
 	$(BIN)/python -m bench.stuck --append bench/results.md
+	$(BIN)/python -m bench.content --append bench/results.md
 
 docs: build ## generate docs/configuration.md and docs/api.md from tables and routes
 	$(BIN)/python -m tools.generate_docs

@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--append", type=Path, help="add the table to this file")
     parser.add_argument("--serve", type=int, metavar="PORT", help="be the echo on uvloop")
     given = parser.parse_args()
     if given.serve:
@@ -50,14 +51,24 @@ def main() -> None:
         for _ in range(given.rounds):
             for server, results in zip(servers, found, strict=True):
                 results.append(measure(server, given.seconds, given.connections))
-    print("| line echo | lines per second | µs of CPU per line |\n|---|---|---|")
-    for server, results in zip(servers, found, strict=True):
+    table = report([server.name for server in servers], found)
+    print(table)
+    if given.append:
+        with given.append.open("a") as results_file:
+            results_file.write(f"\n{table}\n")
+
+
+def report(names: list[str], found: list[list[tuple[float, float]]]) -> str:
+    """The table: medians, and medians of the quotients of one round."""
+    lines = ["| line echo | lines per second | µs of CPU per line |", "|---|---|---|"]
+    for name, results in zip(names, found, strict=True):
         rate, cost = (statistics.median(values) for values in zip(*results, strict=True))
-        print(f"| {server.name} | {rate:,.0f} | {cost:.2f} |")
+        lines.append(f"| {name} | {rate:,.0f} | {cost:.2f} |")
     pairs = [*zip(*found, strict=True)]
     rates = statistics.median(ours[0] / theirs[0] for theirs, ours in pairs)
     costs = statistics.median(theirs[1] / ours[1] for theirs, ours in pairs)
-    print(f"\nqanat × uvloop: {rates:.2f} by throughput, {costs:.2f} by CPU (aim {AIM})")
+    lines.append(f"| qanat × uvloop (at least 1, aim {AIM}) | {rates:.2f} | {costs:.2f} |")
+    return "\n".join(lines)
 
 
 async def serve(port: int) -> None:

@@ -48,6 +48,14 @@ async def framed(session):
     session.ctx.devid = (await session.peek_frame(login_frame)).body["devid"]
 
 
+async def look(session):
+    await session.peek(6)
+
+
+def echoing(session):
+    return ECHO
+
+
 def by_device(session):
     return ring.pick(session.ctx.devid)
 
@@ -97,6 +105,13 @@ ROWS = (
         "logins",
         1.05,
     ),
+    Row("plain relay, a round trip", "proxy_pass 127.0.0.1:@echo;", "requests", 1.0),
+    Row(
+        "a round trip after preread and balance",
+        "preread_by_python app:look; proxy_pass echoing;",
+        "requests",
+        1.05,
+    ),
 )
 
 
@@ -110,9 +125,9 @@ def main() -> None:
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qanat-bench-")))
-        peer = start_servers(stack)["close"]
+        peers = start_servers(stack)
         ports = [free_port() for _ in ROWS]
-        gateway = start(folder, ports, peer)
+        gateway = start(folder, ports, peers)
         stack.callback(gateway.stop)
         values: list[list[float]] = [[] for _ in ROWS]
         for _ in range(given.rounds):
@@ -128,24 +143,29 @@ def main() -> None:
 def report(values: list[list[float]]) -> str:
     """The table: medians, and medians of the quotients with the plain relay of the same round."""
     lines = [
-        "| handlers | µs of CPU per connection | × plain relay | at most |",
+        "| handlers | µs of CPU per connection, or round trip | × plain relay | at most |",
         "|---|---|---|---|",
     ]
+    bases: dict[str, list[float]] = {}
     for row, found in zip(ROWS, values, strict=True):
-        base = values[1 if row.load == "logins" else 0]
+        # The first row of a load is the plain relay of it.
+        base = bases.setdefault(row.load, found)
         times = statistics.median(a / b for a, b in zip(found, base, strict=True))
         median = statistics.median(found)
         lines.append(f"| {row.name} | {median:.1f} | {times:.2f} | {row.aim:.2f} |")
     return "\n".join(lines)
 
 
-def start(folder: Path, ports: list[int], peer: int) -> Running:
+def start(folder: Path, ports: list[int], peers: dict[str, int]) -> Running:
     """Start the gateway with a server for each row."""
-    (folder / "app.py").write_text(f"PEERS = ['127.0.0.1:{peer}']\n{MODULE}")
-    servers = "\n".join(
-        f"server {{ listen 127.0.0.1:{port}; {row.server.replace('@peer', str(peer))} }}"
+    peer, echo = peers["close"], peers["echo"]
+    known = f"PEERS = ['127.0.0.1:{peer}']\nECHO = '127.0.0.1:{echo}'\n"
+    (folder / "app.py").write_text(known + MODULE)
+    lines = (
+        f"server {{ listen 127.0.0.1:{port}; {row.server} }}"
         for row, port in zip(ROWS, ports, strict=True)
     )
+    servers = "\n".join(lines).replace("@peer", str(peer)).replace("@echo", str(echo))
     (folder / "qanat.conf").write_text(
         f"""
 worker_processes 1; daemon off; pid {folder}/qanat.pid; state_dir {folder}/state;
@@ -157,18 +177,18 @@ stream {{
     upstream placed {{ balance_by_python app:by_frame; }}
     upstream framed {{ hash $frame_json_devid consistent; server 127.0.0.1:{peer}; }}
     upstream devices {{ balance_by_python app:by_device; }}
+    upstream echoing {{ balance_by_python app:echoing; }}
     {servers}
 }}
 """
     )
     binary = str(Path(sys.executable).parent / "qanat")
     command = [binary, "-p", str(folder), "-c", str(folder / "qanat.conf")]
-    echo = Ports(ports[0], *([0] * 11))
-    return launch("qanat", "", command, echo)
+    return launch("qanat", "", command, Ports(ports[0], *([0] * 11)))
 
 
 def cost(gateway: Running, row: Row, port: int, seconds: float, connections: int) -> float:
-    """Microseconds of CPU of all threads of the gateway per connection."""
+    """Microseconds of CPU of all threads of the gateway per connection, or per round trip."""
     pinned = ["taskset", "-c", str(LOAD_CPU), str(LOAD), row.load, f"127.0.0.1:{port}"]
     before = gateway.cpu_seconds()
     done = subprocess.run(

@@ -144,11 +144,14 @@ def _anchor(title: str) -> str:
 
 
 def figures(results: str | None) -> str:
-    """Take what the results of the benchmark begin with: machine, method and table."""
+    """Take what the results of the benchmark begin with, machine, method and table, and the tables
+    of handlers."""
     if results is None:
         return "Not measured yet: `make bench` does it and writes `bench/results.md`."
     beginning = results.partition("\n## ")[0]
-    return "\n".join(line for line in beginning.splitlines() if not line.startswith("# "))
+    handlers = results.partition("\n## Handlers\n")[2].partition("\n## ")[0]
+    lines = [line for line in beginning.splitlines() if not line.startswith("# ")]
+    return "\n".join([*lines, *handlers.rstrip().splitlines()])
 
 
 def describe_api() -> dict[str, Any]:

@@ -234,10 +234,6 @@ def ask_line(port: int) -> bytes:
             "listen 127.0.0.1:1; content_by_python app:echo; content_by_python_block { pass }",
             "directive is duplicate",
         ),
-        (
-            "listen 127.0.0.1:1 udp; content_by_python app:echo;",
-            '"content_by_python" does not serve "listen … udp"',
-        ),
     ],
 )
 def test_what_excludes_what(gateway: Gateway, server: str, message: str) -> None:

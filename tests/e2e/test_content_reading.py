@@ -122,7 +122,7 @@ def read(gateway: Gateway, wants: object, data: bytes, *, in_pieces: bool = Fals
 LINE = ("readline",)
 READS = [
     ("exactly", b"abcdef", [("readexactly", 2), ("readexactly", 4)], [b"ab", b"cdef"]),
-    ("nothing", b"ab", [("readexactly", 0), ("read", 0), ("read", 2)], [b"", b"", b"ab"]),
+    ("nothing", b"ab", [("readexactly", 0), ("read", 0), ("readexactly", 2)], [b"", b"", b"ab"]),
     ("a line", b"one\ntwo\n", [LINE, LINE, LINE], [b"one\n", b"two\n", b""]),
     ("a line without its end", b"one\ntwo", [LINE, LINE, LINE], [b"one\n", b"two", b""]),
     ("a lone CR", b"a\rb\r\nc", [LINE, LINE], [b"a\rb\r\n", b"c"]),

@@ -248,7 +248,6 @@ impl<'a> Talk<'a> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             let bytes = read.filled();
-            let left = if is_closing { PASSAGE } else { room - bytes.len() };
             if bytes.is_empty() {
                 return Poll::Ready(Ok(None));
             }
@@ -258,7 +257,9 @@ impl<'a> Talk<'a> {
                 session.bytes_received += bytes.len() as u64;
             }
             let duplex = exchange.duplex.as_mut().filter(|_| !is_closing);
-            let tells = duplex.is_some_and(|duplex| duplex.receive(bytes));
+            // Asked for again: the handler may have made room meanwhile, when there was no need to wake anybody.
+            let (tells, left) =
+                duplex.map_or((false, PASSAGE), |duplex| (duplex.receive(bytes), duplex.input.room()));
             drop(exchange);
             self.signal(tells);
             Poll::Ready(Ok(Some(left)))

@@ -54,7 +54,7 @@ bench: build system-bench ## measure beside nginx and haproxy; writes bench/resu
 	$(BIN)/python -m bench.stuck --append bench/results.md
 	$(BIN)/python -m bench.content --append bench/results.md
 
-docs: build ## generate docs/configuration.md and docs/api.md from tables and routes
+docs: build ## generate what the documentation takes from tables, routes and docstrings
 	$(BIN)/python -m tools.generate_docs
 
 ci: lint type test ## what .ci/run does

@@ -1,8 +1,9 @@
 """Writes what the documentation takes from the code: `python -m tools.generate_docs [--check]`.
 
-`docs/configuration.md` comes from the directive tables, the generated part of `docs/api.md` from
-the description of the control API, and the figures in `README.md` from `bench/results.md`, if that
-was measured. With `--check` nothing is written: the exit status says whether anything would be.
+`docs/configuration.md` comes from the directive tables, `docs/handlers-reference.md` from
+docstrings, the generated part of `docs/api.md` from the description of the control API, and the
+figures in `README.md` from `bench/results.md`, if that was measured. With `--check` nothing is
+written: the exit status says whether anything would be.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qanat.api.resources import create_resources
 from qanat.compiler.control import ControlEndpoint
 from qanat.config.tables import AREAS
+from tools.reference import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = Path("docs/configuration.md")
 API = Path("docs/api.md")
+HANDLERS = Path("docs/handlers-reference.md")
 README = Path("README.md")
 RESULTS = Path("bench/results.md")
 
@@ -77,6 +80,7 @@ def documents(root: Path) -> dict[Path, str]:
     measured = results.read_text() if results.is_file() else None
     return {
         CONFIGURATION: configuration(),
+        HANDLERS: reference(),
         API: replace_section((root / API).read_text(), "generated", api()),
         README: replace_section((root / README).read_text(), "measured", figures(measured)),
     }

@@ -134,7 +134,10 @@ class Gateway:
         """
 
 class FrameError(ValueError):
-    """Bytes that are no frame of the format: the text says what is wrong with them."""
+    """Bytes that are no frame of the format: the text says what is wrong with them.
+
+    If no handler catches it, the session ends with status 400.
+    """
 
 _Parts = tuple[bytes, dict[str, int | bool | bytes], int, int, str]
 
@@ -160,7 +163,10 @@ class BusyError(RuntimeError):
     """Another task waits for the bytes of this client already."""
 
 class PhaseError(RuntimeError):
-    """Something that cannot be done in this phase, or not any more."""
+    """Something that cannot be done in this phase, or not any more: the text says what.
+
+    If no handler catches it, the session ends with status 500.
+    """
 
 @final
 class Bridge:
@@ -473,17 +479,29 @@ class Peer:
         timeout: float | None = None,
     ) -> Peer: ...
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """Where it is: `10.0.0.1:1000`, `[::1]:1000` or `unix:/PATH`."""
+
     @property
-    def weight(self) -> int: ...
+    def weight(self) -> int:
+        """Its share in a balancer, from 0 to 65535."""
+
     @property
-    def tls(self) -> bool | None: ...
+    def tls(self) -> bool | None:
+        """Whether to speak TLS; `None` leaves it to `proxy_ssl`."""
+
     @property
-    def name(self) -> str | None: ...
+    def name(self) -> str | None:
+        """The name to verify and send; `None` leaves it to `proxy_ssl_name`."""
+
     @property
-    def connect_timeout(self) -> float | None: ...
+    def connect_timeout(self) -> float | None:
+        """Seconds for one attempt, TLS included; `None` leaves it to `proxy_connect_timeout`."""
+
     @property
-    def timeout(self) -> float | None: ...
+    def timeout(self) -> float | None:
+        """Seconds that a session may be silent; `None` leaves it to `proxy_timeout`."""
+
     @override
     def __eq__(self, other: object, /) -> bool: ...
     @override
@@ -509,7 +527,11 @@ class Balancer:
         """
 
     def add(self, peer: Peer | str) -> None:
-        """Add a peer, or put it in place of the one with the same address."""
+        """Add a peer, or put it in place of the one with the same address.
+
+        Raise `ValueError` for something that is not an address, and for weights that a ring has no
+        room for.
+        """
 
     @staticmethod
     def load(peer: Peer | str) -> int:
@@ -521,7 +543,7 @@ class Balancer:
 
     @property
     def peers(self) -> tuple[Peer, ...]:
-        """The present peers."""
+        """The present members, in the order in which they were added."""
 
     def __len__(self) -> int: ...
     def __contains__(self, address: str, /) -> bool: ...
@@ -626,7 +648,9 @@ class SharedDict:
 
     def __new__(cls, name: str, size: int | str | None = None) -> SharedDict: ...
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name that it is shared by."""
+
     @property
     def capacity(self) -> int:
         """How many bytes there is room for."""
@@ -646,10 +670,16 @@ class SharedDict:
         """Return the value of a key, or `default`. It becomes the last one to be evicted."""
 
     def get_with_version(self, key: _Key) -> tuple[_Value, int] | None:
-        """Return the value of a key and its version, which differs after every change."""
+        """Return the value of a key and its version, which differs after every change; `None` if
+        nothing is there."""
 
     def set(self, key: _Key, value: _Value, ttl: float | None = None) -> None:
-        """Put a value, whatever is there."""
+        """Put a value, whatever is there.
+
+        Raise `ValueError` for an entry that is larger than the dictionary, a key that is too long
+        and a `ttl` that is not positive, `TypeError` for a value of another kind, and
+        `OverflowError` for an `int` of more than 64 bits; so do all that put something.
+        """
 
     def add(self, key: _Key, value: _Value, ttl: float | None = None) -> bool:
         """Put a value if nothing is there; tell whether it was put."""

@@ -31,9 +31,10 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; `problems` holds everything found, in order."""
+    """A configuration that cannot be used: the text has a line for each of its problems."""
 
     problems: tuple[Problem, ...]
+    """Everything found, in order, each with its message, file, line and hint."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

@@ -45,6 +45,8 @@ class Gateway(GatewayDecorators):
     configuration are reported when it is served, with the file and line of the call at fault.
 
     `run` serves until a signal ends it; `async with` serves inside an event loop of yours.
+
+    Raise `TypeError` for both `file` and `config`, and for a keyword that can be no directive.
     """
 
     def __init__(
@@ -75,7 +77,8 @@ class Gateway(GatewayDecorators):
 
         `"127.0.0.1:9000"`, `9000`, `"[::1]:9000 ssl"`, `"127.0.0.1:53 udp"`, `"unix:/run/q.sock"`.
         With port 0 the system chooses one: see `Server.port`. Keywords are directives of `server`:
-        `proxy_pass=devices`, `server_name="a.test"`, `return_="hello"`.
+        `proxy_pass=devices`, `server_name="a.test"`, `return_="hello"`. Raise `TypeError` without
+        an address, and for a keyword that can be no directive.
         """
         place = calling_place()
         if not addresses:
@@ -95,7 +98,8 @@ class Gateway(GatewayDecorators):
         """Declare a group of peers: `"127.0.0.1:1001"`, `"10.0.0.1:80 weight=2"`, or `Peer`s.
 
         `balance` is a method, as `"least_conn"` or `"hash $remote_addr consistent"`, or the
-        function that chooses a peer, which `Upstream.balance` declares as a decorator.
+        function that chooses a peer, which `Upstream.balance` declares as a decorator. Raise
+        `ValueError` for a `Peer` with options that a `server` line does not have.
         """
         place = calling_place()
         upstream = Upstream(name, self._declared.functions, place)
@@ -143,7 +147,8 @@ class Gateway(GatewayDecorators):
     def every(self, seconds: float, jitter: float = 0.0) -> Callable[[TimerT], TimerT]:
         """Have a function, or coroutine function, run every so many seconds.
 
-        Each pause may be up to `jitter` seconds longer. See `qanat.every`. Raise `ValueError`.
+        Each pause may be up to `jitter` seconds longer. See `qanat.every`. Raise `ValueError` for
+        times that make no sense.
         """
         check_interval(seconds, jitter)
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Server(Block, ServerDecorators):
-    """A virtual server. Made by `Gateway.listen`."""
+    """A virtual server, made by `Gateway.listen`, with a decorator for each phase of its sessions.
+
+    A plain function or a coroutine can be a handler: `@server.preread`. It takes the session of
+    that phase and returns what the phase wants; a type checker refuses others.
+    """
 
     def __init__(self, addresses: Iterable[str], functions: Functions, place: Place) -> None:
         Block.__init__(self)
@@ -39,12 +43,13 @@ class Server(Block, ServerDecorators):
 
     @property
     def port(self) -> int:
-        """The port of `address`."""
+        """The port of `address`. Raise `RuntimeError` before the gateway serves."""
         return self.address[1]
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
-        """All addresses, as `address` has the first."""
+        """All addresses, as `address` has the first. Raise `RuntimeError` before the gateway
+        serves."""
         if not self._serves:
             file, line = self.place
             raise RuntimeError(f"the server of {file}:{line} has an address once it is served")

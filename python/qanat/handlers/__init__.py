@@ -38,6 +38,7 @@ from qanat.handlers.sessions import (
     Failure,
     LogRecord,
     PrereadSession,
+    TlsFacts,
     Variables,
     VerifySession,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "SmoothWeighted",
     "StreamReader",
     "StreamWriter",
+    "TlsFacts",
     "Variables",
     "VerifySession",
     "background",

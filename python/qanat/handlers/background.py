@@ -20,7 +20,10 @@ T = TypeVar("T")
 
 
 class BackgroundFullError(RuntimeError):
-    """As many background tasks are pending as `python_background_limit` allows."""
+    """As many background tasks are pending as `python_background_limit` allows.
+
+    If no handler catches it, the session ends with status 500.
+    """
 
 
 class Tasks:

@@ -17,7 +17,7 @@ Parts = tuple[bytes, dict[str, "int | bool | bytes"], int, int, str]
 
 
 class Frame:
-    """A whole frame.
+    """A whole frame: its bytes, the fields of its header, and its body.
 
     `frame["type"]` is a field of the header: an `int`, a `bool`, or `bytes` for `c` and `s`.
     """
@@ -43,7 +43,11 @@ class Frame:
 
     @property
     def body(self) -> Any:  # noqa: ANN401 - the client says what
-        """The body, decoded at first use: the value of JSON or MessagePack, or `bytes` if raw."""
+        """The body, decoded at first use: the value of JSON or MessagePack, or `bytes` if raw.
+
+        What is no such value ended the session before the handler, or raised `FrameError` in
+        `parse`, `peek_frame` or `read_frame`.
+        """
         if self._body is msgspec.UNSET:
             self._body = _DECODE[self._kind](self.payload)
         return self._body
@@ -63,7 +67,9 @@ class FrameFormat:
     values (`_` skips one). The body ends where `length` says, which is a field of the header or
     `"varint"` (base 128, after the header), or before a `delimiter`. A length counts the bytes that
     follow it; `adjust` is added: `-6` if it counts a header of six bytes too. How large a frame may
-    be is for `preread_buffer_size` to say.
+    be is for `preread_buffer_size` to say. As the `frame` block of the configuration.
+
+    Raise `ValueError` for a format that cannot be: the text says why.
     """
 
     __slots__ = ("parser",)

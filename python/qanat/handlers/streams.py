@@ -39,7 +39,7 @@ class StreamReader:
 
     def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
         """Read what there is, at most `n` bytes; wait if there is nothing, but not at the end,
-        which gives `b""`. Without `n`, read to the end."""
+        which gives `b""`. Without `n`, read to the end, however much that is."""
         return self._read_to_end() if n < 0 else self._get(self._stream.read, n)
 
     def readline(self) -> Coroutine[Any, Any, bytes]:
@@ -54,7 +54,7 @@ class StreamReader:
         """Read `n` bytes.
 
         Raises `ClientClosedError`, an `asyncio.IncompleteReadError` with the bytes that came in
-        `partial`, if the client ends before.
+        `partial`, if the client ends before, and `ValueError` if `n` is negative.
         """
         if n < 0:
             raise ValueError("readexactly size can not be less than zero")
@@ -65,7 +65,7 @@ class StreamReader:
 
         Raises `ClientClosedError` (an `asyncio.IncompleteReadError`) if the client ends before,
         and `BufferLimitError` (an `asyncio.LimitOverrunError`) if 64 KiB hold no separator: they
-        stay, to be read otherwise.
+        stay, to be read otherwise. An empty separator is a `ValueError`.
         """
         separators = list(separator) if isinstance(separator, tuple) else [separator]
         if not separators:
@@ -79,11 +79,11 @@ class StreamReader:
         return self._stream.is_at_end()
 
     def __aiter__(self) -> StreamReader:
-        """Iterate over lines."""
+        """Iterate over lines: `async for line in session.reader`."""
         return self
 
     async def __anext__(self) -> bytes:
-        """Read the next line; stop at the end."""
+        """Read the next line, as `readline`; at the end, `StopAsyncIteration`."""
         line = await self._get_line()
         if not line:
             raise StopAsyncIteration
@@ -162,7 +162,7 @@ class StreamWriter:
         self._stream.write(data if type(data) is bytes else bytes(memoryview(data)))
 
     def writelines(self, data: Iterable[Buffer]) -> None:
-        """Send several pieces, without waiting."""
+        """Send several pieces, without waiting. Raises as `write`."""
         self.write(b"".join(data))
 
     async def drain(self) -> None:
@@ -191,12 +191,13 @@ class StreamWriter:
         self._stream.close(LINGER)
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed."""
+        """Wait until the connection is closed, by either side."""
         while not self._stream.is_closed():
             await self._news()
 
     def get_extra_info(self, name: str, default: object = None) -> Any:  # noqa: ANN401 - as asyncio
-        """Return `peername` or `sockname`, a tuple of address and port; else `default`."""
+        """Return `peername` or `sockname`, a tuple of address and port; else `default`. For what is
+        known of TLS see `ContentSession.tls`."""
         return self._peers().get(name, default)
 
 

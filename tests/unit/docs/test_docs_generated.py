@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tools import generate_docs
-from tools.generate_docs import API, CONFIGURATION, ROOT
+from tools.generate_docs import API, CONFIGURATION, HANDLERS, ROOT
 
 from qanat.compiler.builtin import NAMES
 from qanat.config.tables import AREAS, Row
@@ -28,7 +28,7 @@ More.
 """
 
 
-@pytest.mark.parametrize("path", [CONFIGURATION, API], ids=str)
+@pytest.mark.parametrize("path", [CONFIGURATION, API, HANDLERS], ids=str)
 def test_is_up_to_date(path: Path) -> None:
     assert (ROOT / path).read_text() == generate_docs.documents(ROOT)[path], "run make docs"
 

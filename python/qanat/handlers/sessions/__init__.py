@@ -7,6 +7,7 @@ from qanat.handlers.sessions.balance import BalanceSession, Failure
 from qanat.handlers.sessions.base import Phase, Variables, note_names
 from qanat.handlers.sessions.content import ContentSession
 from qanat.handlers.sessions.datagram import DatagramSession
+from qanat.handlers.sessions.encrypted import TlsFacts
 from qanat.handlers.sessions.log import LogRecord
 from qanat.handlers.sessions.preread import PrereadSession
 from qanat.handlers.sessions.tls import CertificateSession, ClientHelloSession
@@ -24,6 +25,7 @@ __all__ = [
     "LogRecord",
     "Phase",
     "PrereadSession",
+    "TlsFacts",
     "Variables",
     "VerifySession",
 ]

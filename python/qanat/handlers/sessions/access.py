@@ -6,6 +6,10 @@ from qanat.handlers.sessions.base import Rejecting
 
 
 class AccessSession(Rejecting):
-    """A client that has connected; nothing was read yet."""
+    """A client that has connected and passed `allow` and `deny`; nothing was read of it yet.
+
+    The handler returns nothing: whoever is not rejected is admitted. As OpenResty's `preaccess`
+    and `access` phases, of the server that the listener selects.
+    """
 
     __slots__ = ()

@@ -24,10 +24,11 @@ def note_names(classes: tuple[type[Phase], ...]) -> None:
 
 
 class Variables:
-    """The variables of the configuration: `session.vars["remote_addr"]`.
+    """The variables of the configuration, by name, in any case: `session.vars["remote_addr"]`.
 
-    A variable that is set here can be used in `log_format`, `map`, `hash` and `proxy_pass`; there
-    has to be a `set` of it in the configuration then, for its name to be known.
+    Values are text; bytes that are not UTF-8 are replaced. A variable that is set here can be used
+    in `log_format`, `map`, `hash` and `proxy_pass`; there has to be a `set` of it in the
+    configuration then, for its name to be known. All raise `PhaseError` once the call is over.
     """
 
     __slots__ = ("_handle",)
@@ -52,14 +53,18 @@ class Variables:
         return self._handle.variable(name) is not None
 
     def __setitem__(self, name: str, value: str | bytes) -> None:
-        """Set a variable; raise `PhaseError` for a built-in one."""
+        """Set a variable, for the rest of the session; raise `PhaseError` for a built-in one."""
         data = value.encode() if isinstance(value, str) else value
         if not self._handle.set_variable(name, data):
             raise PhaseError(f"${name} cannot be set")
 
 
 class Phase:
-    """What all phases have."""
+    """What the sessions of all phases have.
+
+    A session is that of one call: what it offers raises `PhaseError` once the call is over, and so
+    does what another phase offers.
+    """
 
     __slots__ = ("_ctx", "_handle", "_waiters")
 
@@ -70,12 +75,15 @@ class Phase:
 
     @property
     def vars(self) -> Variables:
-        """The variables of the configuration."""
+        """The variables of the configuration, as `ngx.var` in OpenResty."""
         return Variables(self._handle)
 
     @property
     def ctx(self) -> SimpleNamespace:
-        """What handlers of this session keep, from the first phase to the log: any attributes."""
+        """What handlers of this session keep, from the first phase to the log: any attributes.
+
+        One that no handler has set is an `AttributeError`. As `ngx.ctx` in OpenResty.
+        """
         if self._ctx is None:
             kept: Any = self._handle.context()
             if kept is None:
@@ -86,22 +94,23 @@ class Phase:
 
     @property
     def id(self) -> int:
-        """The number of the session, `$connection`."""
+        """The number of the session in this process, as `$connection` has it."""
         return int(self.vars["connection"])
 
     @property
     def client(self) -> tuple[str, int]:
-        """Address and port of the client; the path of a unix socket and 0."""
+        """Address and port of the client, as `$remote_addr` has it: after PROXY protocol and
+        `set_real_ip_from`. Of a client on a unix socket, `unix:` and 0."""
         return self.vars.get("remote_addr"), int(self.vars.get("remote_port") or 0)
 
     @property
     def server(self) -> tuple[str, int]:
-        """Address and port that the client connected to."""
+        """Address and port that the client connected to, as `$server_addr` has it."""
         return self.vars.get("server_addr"), int(self.vars.get("server_port") or 0)
 
     @property
     def phase(self) -> str:
-        """The name of the phase."""
+        """The name of the phase, as in the name of its directive: `preread`."""
         return self._handle.phase
 
     def wake(self) -> None:
@@ -136,8 +145,10 @@ class Framed(Phase):
 
     @property
     def frame(self) -> Frame:
-        """The frame that the session began with; raise `PhaseError` if there is no `frame` block
-        in the configuration."""
+        """The frame that the session began with. It is there until the log, whatever was taken.
+
+        Raise `PhaseError` if there is no `frame` block in the configuration.
+        """
         parts = first_frame(self._handle)
         if parts is None:
             raise PhaseError('the server has no "frame" block')
@@ -150,9 +161,11 @@ class Rejecting(Phase):
     __slots__ = ()
 
     def reject(self, status: int, text: bytes = b"") -> NoReturn:
-        """End the session with a status, after sending a text; the handler ends here.
+        """End the session with a status from 100 to 599 for the log, after sending a text, whole
+        even if the client is still sending; the handler ends here, and those after it do not run.
 
-        Before TLS begins (the access phase of a TLS listener) there is nobody to send it to.
+        Before TLS begins (the access phase of a TLS listener) there is nobody to send it to. Raise
+        `RejectedError`, which ends the handler, and `ValueError` for another status.
         """
         reject_with(self._handle, status, text)
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from qanat.handlers.errors import HandshakeError
 from qanat.handlers.sessions.base import Rejecting
+from qanat.handlers.sessions.encrypted import Encrypted
 from qanat.handlers.streams import LINGER, StreamReader, StreamWriter
 
 if TYPE_CHECKING:
     from qanat._native import Session
 
 
-class ContentSession(Rejecting):
+class ContentSession(Encrypted, Rejecting):
     """A client that the handler answers itself.
 
     `reader` and `writer` are used as those of asyncio, and may be used by two tasks at once. When
@@ -27,9 +28,9 @@ class ContentSession(Rejecting):
     __slots__ = ("_stream", "_task", "reader", "writer")
 
     reader: StreamReader
-    """What the client sends."""
+    """What the client sends, as of `asyncio.open_connection`."""
     writer: StreamWriter
-    """What the client is sent."""
+    """What the client is sent, as of `asyncio.open_connection`."""
 
     def __init__(self, handle: Session) -> None:
         super().__init__(handle)
@@ -56,7 +57,7 @@ class ContentSession(Rejecting):
 
     async def close(self, linger: float = LINGER) -> None:
         """Send what was written, end, and read away what the client still sends until it has ended
-        as well or `linger` seconds have passed: so it never sees a reset."""
+        as well or `linger` seconds (5) have passed: so it never sees a reset."""
         self._stream.close(linger)
         await self.writer.wait_closed()
 
@@ -64,8 +65,11 @@ class ContentSession(Rejecting):
     def reject(  # type: ignore[explicit-override]
         self, status: int, text: bytes = b""
     ) -> NoReturn:
-        """End the session with a status, after sending what was written and a text. The handler
-        ends here, and wherever else it is if this is another task."""
+        """End the session with a status from 100 to 599 for the log, after sending what was written
+        and a text. The handler ends here, and wherever else it is if this is another task.
+
+        Raise `RejectedError`, which ends the handler, and `ValueError` for another status.
+        """
         try:
             super().reject(status, text)
         finally:

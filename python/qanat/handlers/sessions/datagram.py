@@ -39,7 +39,8 @@ class DatagramSession(Rejecting):
         return _Arriving(self)
 
     def receive_nowait(self) -> bytes | None:
-        """Take the next datagram if it is here; the first one is, when the handler is called."""
+        """Take the next datagram if it is here, else `None`; the first one is, when the handler is
+        called."""
         try:
             return self._datagrams.receive()
         except LackError:
@@ -60,7 +61,10 @@ class DatagramSession(Rejecting):
         return self._datagrams.dropped()
 
     async def receive(self) -> bytes | None:
-        """Wait for the next datagram; `None` if no more are received. As `datagrams` otherwise."""
+        """Wait for the next datagram; `None` if no more are received.
+
+        Raise `PhaseError` if another task waits for one.
+        """
         if self._is_reading:
             raise PhaseError("another task is waiting for a datagram of this session")
         try:

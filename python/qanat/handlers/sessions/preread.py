@@ -8,6 +8,7 @@ from qanat._native import LackError, PhaseError, look_for_frame
 from qanat.handlers.errors import BufferLimitError, ClientClosedError, ClientTimeoutError
 from qanat.handlers.frames import Frame
 from qanat.handlers.sessions.base import Framed, Rejecting
+from qanat.handlers.sessions.encrypted import Encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +21,19 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class PrereadSession(Framed, Rejecting):
-    """A client whose first bytes can be looked at, or taken.
+class PrereadSession(Framed, Encrypted, Rejecting):
+    """A client whose first bytes can be looked at, or taken, before there is a peer.
 
-    Whatever is not taken goes to the peer. Waiting for the client is bounded by `preread_timeout`,
-    and what is looked at by `preread_buffer_size`.
+    Every byte that is not taken goes to the peer. One task reads at a time: a second one gets
+    `PhaseError`. What waits for bytes of the client raises
+
+    - `ClientTimeoutError` (a `TimeoutError`) when it has waited for `preread_timeout`,
+    - `BufferLimitError` (an `asyncio.LimitOverrunError`) when it needs more than
+      `preread_buffer_size`,
+    - `ClientClosedError` (an `asyncio.IncompleteReadError`) when the client has ended before.
+
+    A handler may catch them and still answer the client; otherwise they end the session with
+    status 200, 400 and 200. Cancelling a read takes nothing. As the socket of `preread_by_lua`.
     """
 
     __slots__ = ("_is_reading",)
@@ -34,14 +43,17 @@ class PrereadSession(Framed, Rejecting):
         self._is_reading = False
 
     async def peek(self, count: int) -> bytes:
-        """Look at the next `count` bytes, which stay where they are."""
+        """Look at the next `count` bytes, which stay where they are; not at less."""
         look = self._handle.peek
         if (found := self._look(look, count, count)) is not None:
             return found
         return await self._read(look, count, count)
 
     async def peek_until(self, separator: bytes = b"\n") -> bytes:
-        """Look at the bytes up to and including a separator, which stay where they are."""
+        """Look at the bytes up to and including a separator, which stay where they are.
+
+        Raise `ValueError` for an empty one.
+        """
         look = self._handle.peek_until
         wish = _separator(separator)
         if (found := self._look(look, wish, None)) is not None:
@@ -49,14 +61,17 @@ class PrereadSession(Framed, Rejecting):
         return await self._read(look, wish, None)
 
     async def read_exactly(self, count: int) -> bytes:
-        """Take the next `count` bytes: the peer will not see them."""
+        """Take the next `count` bytes, not less: the peer will not see them."""
         look = self._handle.read_exactly
         if (found := self._look(look, count, count)) is not None:
             return found
         return await self._read(look, count, count)
 
     async def read_until(self, separator: bytes = b"\n") -> bytes:
-        """Take the bytes up to and including a separator."""
+        """Take the bytes up to and including a separator: the peer will not see them.
+
+        Raise `ValueError` for an empty one.
+        """
         look = self._handle.read_until
         wish = _separator(separator)
         if (found := self._look(look, wish, None)) is not None:
@@ -64,7 +79,10 @@ class PrereadSession(Framed, Rejecting):
         return await self._read(look, wish, None)
 
     async def read(self, most: int) -> bytes:
-        """Take what there is: at least one byte, at most `most`; nothing at the end."""
+        """Take what there is, at least one byte and at most `most`: the peer will not see them.
+
+        At the end of what the client sends it is `b""`.
+        """
         look = self._handle.read
         try:
             if (found := self._look(look, most, None)) is not None:
@@ -95,12 +113,18 @@ class PrereadSession(Framed, Rejecting):
         return Frame(await self._read(look, parser, None))
 
     def unread(self, data: bytes) -> None:
-        """Give bytes back, to be the next ones again."""
+        """Give bytes back, or put others there: they are the next ones again.
+
+        Raise `BufferLimitError` if there is no room for them in `preread_buffer_size`.
+        """
         if not self._handle.unread(data):
             raise BufferLimitError("more bytes than preread_buffer_size allows", len(data))
 
     async def write(self, data: bytes) -> None:
-        """Send bytes to the client; wait if it does not take them."""
+        """Send bytes to the client, under TLS if it speaks TLS; wait until it has taken them.
+
+        Over UDP it is one datagram: raise `OSError` with `EMSGSIZE` for more than 65,507 bytes.
+        """
         if self._handle.write(data):
             while self._handle.is_draining():
                 await self._news()

@@ -65,7 +65,7 @@ class Handshake(Phase):
 
     @property
     def server_name(self) -> str | None:
-        """The host name that the client asks for (SNI, RFC 6066), in lower case."""
+        """The host name that the client asks for (SNI, RFC 6066), in lower case; `None` without."""
         return self._read().server_name
 
     @property
@@ -91,7 +91,7 @@ class Handshake(Phase):
 
     @property
     def extensions(self) -> tuple[int, ...]:
-        """The numbers of all extensions, in the client's order."""
+        """The numbers of all extensions (RFC 8446, section 4.2), in the client's order."""
         return tuple(number for number, _ in self._read().extensions)
 
     def extension(self, number: int) -> bytes | None:
@@ -106,9 +106,11 @@ class Handshake(Phase):
         return ja4(hello.versions, suites, hello.extensions, hello.alpn)
 
     def reject(self, status: int, *, alert: AlertName = "access_denied") -> NoReturn:
-        """End the handshake with an alert, and the session with a status; the handler ends here.
+        """End the handshake with an alert (RFC 8446, section 6.2), and the session with a status
+        from 100 to 599 for the log; the handler ends here.
 
-        Raise `ValueError` for an unknown alert or a status that is not between 100 and 599.
+        Raise `RejectedError`, which ends the handler, and `ValueError` for an unknown alert or
+        another status.
         """
         number = _ALERTS.get(alert)
         if number is None:
@@ -134,7 +136,10 @@ def _hello(
 
 
 class ClientHelloSession(Handshake):
-    """A handshake before anything is decided; handlers see each one, full or resumed."""
+    """A handshake before anything is decided; handlers see each one, full or resumed.
+
+    The handler returns nothing. As `ssl_client_hello_by_lua` in OpenResty.
+    """
 
     __slots__ = ()
 
@@ -144,13 +149,16 @@ class ClientHelloSession(Handshake):
         """Take the versions below and above out of `ssl_protocols`, for this handshake.
 
         A client that offers none of those that are left gets the alert `protocol_version`. Raise
-        `ValueError` for an unknown version.
+        `ValueError` for an unknown version. Calls of several handlers add up.
         """
         self._handle.limit_versions(minimum, maximum)
 
 
 class CertificateSession(Handshake):
-    """A handshake that needs a certificate. The handler returns a `Certificate`, or nothing to
-    leave the choice to `ssl_certificate`."""
+    """A handshake that needs a certificate; one that is resumed does not.
+
+    The handler returns a `Certificate`, or nothing, which leaves the choice to `ssl_certificate`.
+    As `ssl_certificate_by_lua` in OpenResty.
+    """
 
     __slots__ = ()

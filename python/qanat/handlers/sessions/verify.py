@@ -52,11 +52,14 @@ class VerifySession(Phase):
 
     @property
     def tries(self) -> int:
-        """How many attempts to reach a peer were made before."""
+        """How many attempts to reach a peer were made before: 0 for the first one."""
         return self._handle.tries
 
     def reject(self, reason: str = "") -> NoReturn:
-        """Refuse the peer for a reason, which the error log tells; the handler ends here."""
+        """Refuse the peer for a reason, which the error log tells; the handler ends here.
+
+        Raise `RejectedError`, which ends the handler.
+        """
         self._handle.reject(502, reason.encode())
         raise RejectedError(502)
 

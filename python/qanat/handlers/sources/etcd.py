@@ -27,7 +27,8 @@ class EtcdPeers(PeerSource):
     if one does not answer, the next one is asked. `tls` is what `https://` endpoints are verified
     with.
 
-    Raise `ImportError` without httpx, which `pip install "qanat[etcd]"` installs.
+    Raise `ImportError` without httpx, which `pip install "qanat[etcd]"` installs, and `ValueError`
+    without an endpoint or with an empty prefix. Speaks etcd's JSON gateway, etcd 3.4 and later.
     """
 
     def __init__(

@@ -22,9 +22,11 @@ class RedisPeers(PeerSource):
     """The peers of a key of redis: `RedisPeers("redis://127.0.0.1:6379/0", "servers")`.
 
     A set or list has entries as `PeerSource` says; in a hash the field is the address, and the
-    value its weight. `channel` is where changes are published, `KEY:changed` if it is not given.
+    value its weight. `channel` is where changes are published, `KEY:changed` if it is not given;
+    with `notify-keyspace-events Kghls` redis tells them itself.
 
-    Raise `ImportError` without redis-py, which `pip install "qanat[redis]"` installs.
+    Raise `ImportError` without redis-py, which `pip install "qanat[redis]"` installs, and
+    `ValueError` for a URL that is none.
     """
 
     def __init__(

@@ -27,7 +27,10 @@ _LONGEST_PAUSE_S = 5.0
 
 
 class SourceError(Exception):
-    """A list of peers cannot be had: the message says from where, and why."""
+    """A list of peers cannot be had: the message says from where, and why.
+
+    Raised in a function of `on_startup`, it refuses the start or the reload.
+    """
 
 
 class PeerSource(ABC):
@@ -66,7 +69,10 @@ class PeerSource(ABC):
         return self.peers
 
     async def follow(self, balancer: Balancer) -> None:
-        """Keep the members of a balancer those of the list, for ever: for `background()`."""
+        """Keep the members of a balancer those of the list, for ever: for `background()`.
+
+        While the store is away its last good list stays, and the error log has one line.
+        """
         if self._good:
             balancer.replace(self.peers)
         async for peers in self:

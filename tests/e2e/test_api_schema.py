@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tests.harness.gateway import Gateway
 
 CONFIG = """
+tunnels {
+    listen 127.0.0.1:@tunnels;
+    secret 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff;
+}
 stream {
     server { listen 127.0.0.1:@front; return "hello"; }
     server { listen 127.0.0.1:@datagrams udp; server_name a.test; return "hello"; }

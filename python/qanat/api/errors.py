@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,13 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from qanat.control.errors import ChangeRefused, InvalidRequest, PlanRefused
+from qanat.control.errors import (
+    AddressTaken,
+    ChangeRefused,
+    InvalidRequest,
+    ListenRefused,
+    PlanRefused,
+)
 from qanat.store.base import StoreError
 
 if TYPE_CHECKING:
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _REFUSALS = {
-    **dict.fromkeys(("exists", "static", "in_use"), 409),
+    **dict.fromkeys(("exists", "static", "in_use", "no_tunnels"), 409),
     **dict.fromkeys(("deadline", "worker_late"), 504),
     "not_found": 404,
     "busy": 503,
@@ -72,6 +79,8 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
     match error:
         case InvalidRequest(field=field) | PlanRefused(field=field):
             code, where = InvalidRequest.code, field
+        case ListenRefused(errno=errno.EADDRINUSE):
+            code = AddressTaken.code
         case ChangeRefused(code=code):
             pass
     body = ErrorBody(code, str(error), where)

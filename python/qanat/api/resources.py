@@ -5,17 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 
 import qanat
 from qanat.api import errors
+from qanat.api.errors import ErrorBody, error_response
 from qanat.api.page import OPENAPI
-from qanat.api.routes import handlers, openapi, rules, servers, status
+from qanat.api.routes import (
+    bindings,
+    handlers,
+    openapi,
+    peers,
+    rules,
+    servers,
+    services,
+    status,
+    tunnels,
+)
+from qanat.control.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from qanat.compiler.control import ControlEndpoint
     from qanat.control.gateway import LiveGateway
 
-_ABOUT = "Virtual servers and rules of a running gateway: see them, add and remove them."
+_ABOUT = "Virtual servers, rules and tunnels of a running gateway: see, add and remove them."
 
 
 def create_resources(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI:
@@ -30,10 +46,21 @@ def create_resources(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI
         redirect_slashes=False,
     )
     errors.install(app)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.include_router(servers.router(gateway))
     app.include_router(handlers.router(gateway))
     app.include_router(rules.router(gateway))
+    for part in (tunnels, services, bindings, peers):
+        app.include_router(part.router(gateway))
     app.include_router(status.router(gateway))
     app.include_router(openapi.router(endpoint.doc_location.rstrip("/")))
     openapi.install(app, endpoint.legacy_location)
     return app
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    """Answer when a part of the path or of the query is none of the words that there are."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    where = ".".join(str(part) for part in faults[0]["loc"][1:]) if faults else request.url.path
+    message = str(faults[0]["msg"]) if faults else ""
+    return error_response(422, ErrorBody(InvalidRequest.code, message, where))

@@ -10,17 +10,40 @@ from qanat.api.errors import ErrorView
 from qanat.api.routes.handlers import ReloadedView
 from qanat.api.routes.rules import ChangeView
 from qanat.api.routes.servers import ServersView
+from qanat.api.routes.services import ServiceChangeView
+from qanat.api.routes.tunnels import TunnelChangeView
+from qanat.api.tunnel_bodies import (
+    LocalBody,
+    LocalPatch,
+    RemoteBody,
+    RemotePatch,
+    TunnelBody,
+    TunnelPatch,
+)
 from qanat.compiler.rules import RuleSpec
 from qanat.control.handlers import HandlersView
 from qanat.control.rule_query import MatchSpec
 from qanat.control.rule_views import RuleTablesView, RuleTableView, RuleView, VerdictView
 from qanat.control.rules import TableSpec
+from qanat.control.tunnel_views import (
+    BindingsView,
+    BindingView,
+    LocalServiceView,
+    PeersView,
+    RemoteServiceView,
+    ServicesView,
+    TunnelsView,
+    TunnelView,
+)
 from qanat.control.views import ServerView, StatusView
 
 _TYPES = (
     *(ServersView, ServerView, StatusView, HandlersView, ReloadedView, ErrorView),
     *(RuleTablesView, RuleTableView, RuleView, VerdictView, ChangeView),
     *(RuleSpec, TableSpec, MatchSpec),
+    *(TunnelsView, TunnelView, TunnelChangeView, ServicesView, LocalServiceView),
+    *(RemoteServiceView, ServiceChangeView, BindingsView, BindingView, PeersView),
+    *(TunnelBody, TunnelPatch, LocalBody, LocalPatch, RemoteBody, RemotePatch),
 )
 _REF = "#/components/schemas/{name}"
 

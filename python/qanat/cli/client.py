@@ -86,7 +86,7 @@ class Client:
     def ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
         """Ask for a resource of the API. Raise `ControlError`."""
         status, answer = self._ask(method, path, body)
-        if status != 200:
+        if status not in {200, 202}:
             raise ControlError(_reason(answer, status))
         return answer
 

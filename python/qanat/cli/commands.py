@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import qanat
-from qanat.cli import ctl
+from qanat.cli import ctl, tunnel
 from qanat.config.paths import Paths
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     "`qanat -h` lists them.",
 )
 app.add_typer(ctl.app, name="ctl")
+app.add_typer(tunnel.app, name="tunnel")
 
 Prefix = Annotated[
     Path | None,

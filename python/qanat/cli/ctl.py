@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from qanat.cli.client import DEFAULT_ADDRESS, Address, Client, ControlError, read_token
+from qanat.cli.asked import Control, TokenFile, client_of
+from qanat.cli.client import DEFAULT_ADDRESS, Client, ControlError
 from qanat.cli.ctl_rules import app as rules_app
 from qanat.cli.output import Json, failed, plain, print_json, print_table, table_of
 
@@ -40,30 +41,10 @@ app.add_typer(rules_app, name="rules")
 
 @app.callback()
 def ctl_command(
-    context: typer.Context,
-    control: Annotated[
-        str,
-        typer.Option(
-            "--control",
-            envvar="QANAT_CONTROL",
-            metavar="URL|unix:PATH",
-            help="Control address of the gateway.",
-        ),
-    ] = DEFAULT_ADDRESS,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--token-file",
-            metavar="FILE",
-            help="File with the bearer token; without it QANAT_TOKEN is used if set.",
-        ),
-    ] = None,
+    context: typer.Context, control: Control = DEFAULT_ADDRESS, token_file: TokenFile = None
 ) -> None:
     """Find the gateway; the help is that of the group."""
-    try:
-        context.obj = Client(Address.parse(control), read_token(token_file))
-    except ControlError as error:
-        raise failed(error) from error
+    context.obj = client_of(control, token_file)
 
 
 @app.command("list")

@@ -7,14 +7,13 @@ arrive, whose server passes them to the target. So everything that serves sessio
 
 from __future__ import annotations
 
+import hmac
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from qanat.compiler import plan
 from qanat.compiler.tunnel_plan import Binding, Service, Tunnel
@@ -133,10 +132,14 @@ def join(parts: list[plan.Objects]) -> plan.Objects:
 
 @lru_cache(maxsize=4096)
 def derived_key(key: str) -> bytes:
-    """Derive what the data plane proves and checks of a service's key (HKDF, RFC 5869)."""
+    """Derive what the data plane proves and checks of a service's key.
+
+    HKDF with SHA-256, without salt, of one block (RFC 5869, section 2).
+    """
     if not key:
         return b""
-    return HKDF(SHA256(), 32, None, b"qanat service key").derive(key.encode())
+    extracted = hmac.digest(bytes(32), key.encode(), "sha256")
+    return hmac.digest(extracted, b"qanat service key\x01", "sha256")
 
 
 def listener_objects(address: str, origin: str) -> plan.Objects:

@@ -99,6 +99,33 @@ class TunnelIsStatic(ChangeRefused):
         super().__init__(f"{what} stands in the configuration file")
 
 
+class TunnelNotFound(ChangeRefused):
+    """There is no tunnel of this name."""
+
+    code = "not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'there is no tunnel "{name}"')
+
+
+class ServiceNotFound(ChangeRefused):
+    """There is no service of this name and kind."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f'there is no {kind} service "{name}"')
+
+
+class BindingNotFound(ChangeRefused):
+    """The service is not bound to the tunnel."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, tunnel: str, service: str) -> None:
+        super().__init__(f'there is no {kind} binding of "{service}" to "{tunnel}"')
+
+
 class TunnelUnreachable(ChangeRefused):
     """The other end of a tunnel does not answer."""
 

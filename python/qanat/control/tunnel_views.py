@@ -1,0 +1,340 @@
+"""What the gateway shows of its tunnels, as typed records; the keys of services are masked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from qanat.compiler.tunnels import Bound, Kind, WhenDown
+from qanat.control.tunnel_identity import identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from qanat.compiler.tunnels import LocalService, RemoteService, TunnelSpec
+    from qanat.control.engine import Engine
+    from qanat.control.state import State
+    from qanat.control.tunnel_state import TunnelKey
+
+TunnelStatus = Literal["up", "idle", "connecting", "reconnecting", "auth_failed", "removed"]
+
+MASKED = "********"
+
+
+class CarrierView(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection of a tunnel. `role` is what this gateway is; `node` and `key` are the other end.
+
+    `streams` are those of both sides that are open; the round trip is in microseconds.
+    Datagrams are dropped, oldest first, when too many wait.
+    """
+
+    index: int
+    role: Literal["dialler", "acceptor"]
+    node: str
+    key: str
+    address: str
+    streams: int
+    bytes_received: int
+    bytes_sent: int
+    rtt_us: int
+    up_ms: int
+    datagrams_dropped: int = 0
+
+
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A tunnel as the data plane tells of it."""
+
+    name: str
+    state: TunnelStatus
+    error: str | None
+    carriers: tuple[CarrierView, ...]
+    serving: int
+    opened: int
+    served: int
+    refused: int
+    connected: int
+
+
+class TunnelView(msgspec.Struct, frozen=True, kw_only=True):
+    """A tunnel; one that the other end dials has no `dest`.
+
+    `error` is why it is not up. `serving` counts the streams that the other end has open here;
+    `opened`, `served` and `refused` all streams since the start, `connected` all carriers.
+    """
+
+    name: str
+    dest: str | None
+    peer: str | None
+    state: TunnelStatus
+    error: str | None
+    carriers: tuple[CarrierView, ...]
+    serving: int
+    opened: int
+    served: int
+    refused: int
+    connected: int
+    dynamic: bool
+
+
+class SkippedTunnelView(msgspec.Struct, frozen=True):
+    """A stored tunnel, service or binding (`KIND:TUNNEL/SERVICE`) that cannot be used, and why."""
+
+    kind: str
+    name: str
+    message: str
+
+
+class TunnelsView(msgspec.Struct, frozen=True):
+    """All tunnels at one revision, and what of the store cannot be used."""
+
+    revision: int
+    tunnels: tuple[TunnelView, ...]
+    skipped: tuple[SkippedTunnelView, ...]
+
+
+class LocalServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where clients of a service connect, and the tunnels that it is bound to."""
+
+    name: str
+    addr: str
+    key: str | None
+    pending_timeout_ms: int
+    when_down: WhenDown
+    tunnels: tuple[str, ...]
+    sessions: int
+    dynamic: bool
+
+
+class RemoteServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a service leads to, and the tunnels that may ask for it."""
+
+    name: str
+    addr: str
+    addresses: tuple[str, ...]
+    key: str | None
+    connect_timeout_ms: int
+    proxy_protocol: Literal["off", "v1", "v2"]
+    tunnels: tuple[str, ...]
+    sessions: int
+    dynamic: bool
+
+
+class ServicesView(msgspec.Struct, frozen=True):
+    """All services at one revision."""
+
+    revision: int
+    local: tuple[LocalServiceView, ...]
+    remote: tuple[RemoteServiceView, ...]
+
+
+class BindingView(msgspec.Struct, frozen=True):
+    """A service bound to a tunnel. `state` is that of the tunnel, `no_tunnel` for one that nobody
+    has brought up yet, or `no_service` if the service is not there."""
+
+    tunnel: str
+    service: str
+    state: str
+    dynamic: bool
+
+
+class BindingsView(msgspec.Struct, frozen=True):
+    """All bindings at one revision."""
+
+    revision: int
+    local: tuple[BindingView, ...]
+    remote: tuple[BindingView, ...]
+
+
+class PeerCarrierView(msgspec.Struct, frozen=True):
+    """A connection to another gateway."""
+
+    tunnel: str
+    index: int
+    role: Literal["dialler", "acceptor"]
+    address: str
+    up_ms: int
+
+
+class PeerView(msgspec.Struct, frozen=True):
+    """Another gateway: one that the file knows, or that is connected by the secret.
+
+    `tunnels` are the names that the file allows it to bring up here, all if there are none.
+    """
+
+    name: str
+    key: str
+    known: bool
+    tunnels: tuple[str, ...]
+    carriers: tuple[PeerCarrierView, ...]
+
+
+class PeersView(msgspec.Struct, frozen=True):
+    """This gateway as others know it, and the others. Without `tunnels` there is no key."""
+
+    node: str
+    key: str | None
+    has_secret: bool
+    listen: tuple[str, ...]
+    peers: tuple[PeerView, ...]
+
+
+def tunnels_view(state: State, engine: Engine) -> TunnelsView:
+    """Show all tunnels, those that others dial last."""
+    skipped = (SkippedTunnelView(*key, item.message) for key, item in state.tunnels.skipped.items())
+    return TunnelsView(state.revision, tuple(_tunnels(state, engine)), tuple(skipped))
+
+
+def tunnel_view(state: State, engine: Engine, name: str) -> TunnelView | None:
+    """Show one tunnel; None if there is none of this name."""
+    return next((view for view in _tunnels(state, engine) if view.name == name), None)
+
+
+def services_view(state: State, engine: Engine) -> ServicesView:
+    """Show all services."""
+    model, sessions = state.tunnels.model, _sessions(engine)
+    return ServicesView(
+        state.revision,
+        tuple(_local(state, name, model.local[name], sessions) for name in model.local),
+        tuple(_remote(state, name, model.remote[name], sessions) for name in model.remote),
+    )
+
+
+def service_view(
+    state: State, engine: Engine, kind: Kind, name: str
+) -> LocalServiceView | RemoteServiceView | None:
+    """Show one service; None if there is none of this name and kind."""
+    model = state.tunnels.model
+    if kind == "local":
+        local = model.local.get(name)
+        return None if local is None else _local(state, name, local, _sessions(engine))
+    remote = model.remote.get(name)
+    return None if remote is None else _remote(state, name, remote, _sessions(engine))
+
+
+def bindings_view(state: State, engine: Engine) -> BindingsView:
+    """Show all bindings."""
+    local, remote = (tuple(_bindings(state, engine, kind)) for kind in ("local", "remote"))
+    return BindingsView(state.revision, local, remote)
+
+
+def binding_view(
+    state: State, engine: Engine, kind: Kind, tunnel: str, service: str
+) -> BindingView | None:
+    """Show one binding; None if there is none."""
+    found = _bindings(state, engine, kind)
+    return next((one for one in found if (one.tunnel, one.service) == (tunnel, service)), None)
+
+
+def peers_view(state: State, engine: Engine) -> PeersView:
+    """Show who this gateway is, and the others that it knows or is connected to."""
+    node = state.compiled.settings.tunnels
+    name = state.compiled.process.node_name
+    if node is None:
+        return PeersView(name, None, False, (), ())
+    key = load_der_private_key(node.key, None)
+    public = identity_of(key).public if isinstance(key, Ed25519PrivateKey) else None
+    arrivals = state.index.listeners.values()
+    listen = tuple(item.address for item in arrivals if item.role == "tunnels")
+    carriers: dict[str, list[PeerCarrierView]] = {}
+    names: dict[str, str] = {}
+    for seen in _seen(engine):
+        for one in seen.carriers:
+            view = PeerCarrierView(seen.name, one.index, one.role, one.address, one.up_ms)
+            carriers.setdefault(one.key, []).append(view)
+            names[one.key] = one.node
+    peers = []
+    for peer in node.peers:
+        ident = f"ed25519:{peer.key.hex()}"
+        connected = tuple(carriers.pop(ident, ()))
+        peers.append(PeerView(peer.name, ident, True, peer.tunnels, connected))
+    peers += (PeerView(names[key], key, False, (), tuple(found)) for key, found in carriers.items())
+    return PeersView(name, public, bool(node.secret), listen, tuple(peers))
+
+
+def _tunnels(state: State, engine: Engine) -> Iterable[TunnelView]:
+    seen = {item.name: item for item in _seen(engine)}
+    for name, spec in state.tunnels.model.tunnels.items():
+        yield _tunnel(state, name, spec, seen.pop(name, None))
+    for name, item in seen.items():
+        if item.carriers:
+            yield _tunnel(state, name, None, item)
+
+
+def _tunnel(state: State, name: str, spec: TunnelSpec | None, seen: _Seen | None) -> TunnelView:
+    facts = {} if seen is None else msgspec.structs.asdict(seen)
+    return TunnelView(
+        name=name,
+        dest=spec.dial if spec is not None else None,
+        peer=spec.peer if spec is not None else None,
+        state=facts.get("state", "connecting"),
+        error=facts.get("error"),
+        carriers=facts.get("carriers", ()),
+        serving=facts.get("serving", 0),
+        opened=facts.get("opened", 0),
+        served=facts.get("served", 0),
+        refused=facts.get("refused", 0),
+        connected=facts.get("connected", 0),
+        dynamic=_is_dynamic(state, ("tunnel", name)),
+    )
+
+
+def _local(
+    state: State, name: str, service: LocalService, sessions: Mapping[str, int]
+) -> LocalServiceView:
+    return LocalServiceView(
+        name=name,
+        addr=service.address,
+        key=_masked(service.key),
+        pending_timeout_ms=service.pending_timeout_ms,
+        when_down=service.when_down,
+        tunnels=state.tunnels.model.local_bindings.get(name, Bound()).tunnels,
+        sessions=sessions.get(f"service:{name}", 0),
+        dynamic=_is_dynamic(state, ("local", name)),
+    )
+
+
+def _remote(
+    state: State, name: str, service: RemoteService, sessions: Mapping[str, int]
+) -> RemoteServiceView:
+    return RemoteServiceView(
+        name=name,
+        addr=service.target,
+        addresses=service.addresses,
+        key=_masked(service.key),
+        connect_timeout_ms=service.connect_timeout_ms,
+        proxy_protocol=service.proxy_protocol,
+        tunnels=state.tunnels.model.remote_bindings.get(name, Bound()).tunnels,
+        sessions=sessions.get(f"tunnel:{name}", 0),
+        dynamic=_is_dynamic(state, ("remote", name)),
+    )
+
+
+def _bindings(state: State, engine: Engine, kind: Kind) -> Iterable[BindingView]:
+    model = state.tunnels.model
+    services = model.local if kind == "local" else model.remote
+    states = {view.name: view.state for view in _tunnels(state, engine)}
+    for service, bound in model.bindings(kind).items():
+        for tunnel in bound.tunnels:
+            found: str = states.get(tunnel, "no_tunnel")
+            status = found if service in services else "no_service"
+            dynamic = _is_dynamic(state, ("bind", f"{kind}:{tunnel}/{service}"))
+            yield BindingView(tunnel, service, status, dynamic)
+
+
+def _is_dynamic(state: State, key: TunnelKey) -> bool:
+    return key in state.tunnels.records
+
+
+def _masked(key: str) -> str | None:
+    return MASKED if key else None
+
+
+def _seen(engine: Engine) -> list[_Seen]:
+    return msgspec.msgpack.decode(engine.snapshot("tunnels"), type=list[_Seen])
+
+
+def _sessions(engine: Engine) -> dict[str, int]:
+    return msgspec.msgpack.decode(engine.snapshot("servers"), type=dict[str, int])

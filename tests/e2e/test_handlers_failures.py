@@ -42,6 +42,23 @@ def exits(session):
     sys.exit(3)
 
 
+class Speechless(Exception):
+    def __str__(self):
+        sys.exit(4)
+
+
+def speechless(session):
+    raise Speechless
+
+
+async def never_begun(session):
+    yield session.reject(403)
+
+
+def not_awaited(session):
+    return asyncio.ensure_future(asyncio.sleep(0))
+
+
 async def hangs(session):
     await asyncio.Event().wait()
 
@@ -96,6 +113,9 @@ stream {
     server { listen 127.0.0.1:@raises; access_by_python app:raises; return no; }
     server { listen 127.0.0.1:@raises_later; preread_by_python app:raises_later; return no; }
     server { listen 127.0.0.1:@exits; access_by_python app:exits; return no; }
+    server { listen 127.0.0.1:@speechless; access_by_python app:speechless; return no; }
+    server { listen 127.0.0.1:@never_begun; access_by_python app:never_begun; return no; }
+    server { listen 127.0.0.1:@not_awaited; content_by_python app:not_awaited; }
     server { listen 127.0.0.1:@hangs; preread_by_python app:hangs; return no; }
     server { listen 127.0.0.1:@stubborn; access_by_python app:stubborn; return no; }
     server { listen 127.0.0.1:@blocks; access_by_python app:blocks; return no; }
@@ -133,6 +153,16 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
             r"preread handler app:raises_later failed: ValueError: bad luck at app\.py:\d+",
         ),
         ("exits", r"access handler app:exits failed: SystemExit: 3 at app\.py"),
+        (
+            "speechless",
+            r"app:speechless failed: Speechless: \(saying why raised SystemExit\) at app\.py",
+        ),
+        (
+            "never_begun",
+            "access handler app:never_begun returned async_generator instead of nothing, "
+            "and nobody runs it",
+        ),
+        ("not_awaited", "content handler app:not_awaited returned Task instead of nothing"),
         (
             "hangs",
             r"preread handler app:hangs did not end in time, waiting at "

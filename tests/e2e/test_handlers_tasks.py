@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MODULE = """
 import asyncio
+import sys
 from contextvars import ContextVar
 
 device = ContextVar("device", default="none")
@@ -41,6 +42,34 @@ def cancels(session):
     asyncio.current_task().cancel()
 
 
+async def child_exits(session):
+    async def child():
+        raise SystemExit(3)
+
+    try:
+        await asyncio.create_task(child())
+    except (SystemExit, asyncio.CancelledError):
+        session.reject(200, b"outlived")
+
+
+async def callback_exits(session):
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+    await asyncio.sleep(0)
+    session.reject(200, b"outlived")
+
+
+async def stops_the_loop(session):
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0)
+    session.reject(200, b"outlived")
+
+
+async def content_exits(session):
+    session.writer.write(b"outlived")
+    await asyncio.sleep(0)
+    raise KeyboardInterrupt
+
+
 async def own_context(session):
     seen = device.get()
     device.set("mine")
@@ -64,6 +93,10 @@ stream {
     server { listen 127.0.0.1:@over; preread_by_python app:over_at_once; return ""; }
     server { listen 127.0.0.1:@cancels; preread_by_python app:cancels;
         proxy_pass 127.0.0.1:@peer; }
+    server { listen 127.0.0.1:@child_exits; preread_by_python app:child_exits; return ""; }
+    server { listen 127.0.0.1:@callback_exits; preread_by_python app:callback_exits; return ""; }
+    server { listen 127.0.0.1:@stops; preread_by_python app:stops_the_loop; return ""; }
+    server { listen 127.0.0.1:@content_exits; content_by_python app:content_exits; }
     server { listen 127.0.0.1:@context; preread_by_python app:own_context; return ""; }
     server { listen 127.0.0.1:@hesitant; preread_by_python app:hesitant; return ""; }
 }
@@ -95,6 +128,21 @@ def test_a_handler_that_cancels_its_task_harms_no_other(running: Gateway) -> Non
         assert read_exactly(client, 1) == b"x"
         client.close()
     assert ask(running.port("same")) == b"same"
+
+
+@pytest.mark.parametrize("name", ["child_exits", "callback_exits", "stops", "content_exits"])
+def test_what_stops_the_event_loop_ends_no_gateway(running: Gateway, name: str) -> None:
+    """Tasks and callbacks of handlers raise `SystemExit` out of the loop; it goes on for all."""
+    with connect(running.port("cancels")) as other:
+        other.sendall(b"x")
+        assert read_exactly(other, 1) == b"x"
+        for _ in range(3):
+            assert ask(running.port(name)) == b"outlived"
+        assert ask(running.port("same")) == b"same"
+        other.sendall(b"y")
+        assert read_exactly(other, 1) == b"y"
+    assert running.stderr().count("the event loop was stopped by a handler and goes on") >= 3
+    running.stop()
 
 
 def test_context_variables_are_those_of_one_session(running: Gateway) -> None:

@@ -24,7 +24,7 @@ from qanat.cli.process import (
 from qanat.config.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from qanat.cli.configuration import Loaded, Source
     from qanat.cli.messages import Messages
@@ -74,13 +74,36 @@ def run(options: RunOptions) -> int:
     )
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(serve(start))
+            return _run_to_its_end(runner, serve(start), messages)
     except KeyboardInterrupt:
         # Before the signals are taken over.
         return 128 + signal.SIGINT
     finally:
         if pid_file is not None:
             pid_file.remove()
+
+
+def _run_to_its_end(
+    runner: asyncio.Runner, serving: Coroutine[object, object, int], messages: Messages
+) -> int:
+    """Run until the gateway has ended, and return its exit status.
+
+    A task or a callback of users' code that raises `SystemExit` or `KeyboardInterrupt`, or stops
+    the event loop, stops it under everybody else: they go on.
+    """
+    task = runner.get_loop().create_task(serving)
+
+    async def to_its_end() -> int:
+        return await task
+
+    while True:
+        try:
+            return runner.run(to_its_end())
+        except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+            if task.done():
+                raise
+            what = f"{type(error).__name__}: {error}".rstrip(": ")
+            messages.say("warn", f"the event loop was stopped by a handler and goes on ({what})")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import TYPE_CHECKING
 
 from qanat._native import Peer
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
 def answer(handle: Session, chain: Chain, result: object) -> None:
     """Answer a call whose handlers have all ended, with what the last of those returned that
     returned something."""
-    take = _ANSWERS.get(chain.phase)
-    if take is None or result is None:
+    if result is None:
         handle.go_on()
-    elif (wanted := take(handle, result)) is not None:
+        return
+    take = _ANSWERS.get(chain.phase, _take_nothing)
+    if (wanted := take(handle, result)) is not None:
         names = ", ".join(chain.names)
         kind = type(result).__name__
         handle.fail(f"{chain.phase} handler {names} returned {kind} instead of {wanted}")
+
+
+def _take_nothing(handle: Session, result: object) -> str | None:
+    # What would still have to be run to do anything: to go on as if it had would admit anybody.
+    if isinstance(result, Generator | AsyncGenerator | Awaitable):
+        return "nothing, and nobody runs it"
+    handle.go_on()
+    return None
 
 
 def _take_peer(handle: Session, result: object) -> str | None:

@@ -100,7 +100,7 @@ class Conversations:
             session.end()
             return None
         if not isinstance(result, CoroutineType):
-            self._answer(handle, chain, None)
+            self._answer(handle, chain, result)
             session.end()
             return None
         self._open[handle.call] = conversation

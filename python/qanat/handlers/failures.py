@@ -11,7 +11,7 @@ _OWN = str(Path(__file__).parent)
 
 def describe(error: BaseException) -> str:
     """Say an exception and its last three places, the innermost first."""
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    what = f"{type(error).__name__}: {_message(error)}".rstrip(": ")
     frames = traceback.extract_tb(error.__traceback__)
     places = [
         (frame.filename, frame.lineno or 0, frame.name)
@@ -19,6 +19,14 @@ def describe(error: BaseException) -> str:
         if str(Path(frame.filename).parent) != _OWN
     ]
     return f"{what}{_said(places)}"
+
+
+def _message(error: BaseException) -> str:
+    """Return what an exception says, whose words are users' code as well and may fail."""
+    try:
+        return str(error)
+    except BaseException as failure:
+        return f"(saying why raised {type(failure).__name__})"
 
 
 def waiting_places(awaitable: object) -> str:

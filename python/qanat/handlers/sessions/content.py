@@ -73,8 +73,12 @@ class ContentSession(Encrypted, Rejecting):
         try:
             super().reject(status, text)
         finally:
-            if self._task is not None and self._task is not asyncio.current_task():
+            rejecting = asyncio.current_task()
+            if self._task is not None and self._task is not rejecting:
                 self._task.cancel()
+                if rejecting is not None:
+                    # Nobody has to await it to learn what the session has ended with.
+                    rejecting.add_done_callback(_note_outcome)
 
     def run_by(self, task: asyncio.Task[object]) -> None:
         """Note the task of the handler."""
@@ -91,3 +95,9 @@ class ContentSession(Encrypted, Rejecting):
 
     def _ends(self) -> dict[str, tuple[str, int]]:
         return {"peername": self.client, "sockname": self.server}
+
+
+def _note_outcome(task: asyncio.Task[object]) -> None:
+    """Take the outcome of a task, which asyncio would have the log complain about otherwise."""
+    if not task.cancelled():
+        task.exception()

@@ -63,7 +63,7 @@ clean: ## remove everything that was built
 	rm -rf target $(VENV)
 
 system-test:
-	@tools/system-packages "the tests of redirection, stores, the page and the chat" iptables:iptables ip:iproute2 chromium:chromium redis-server:redis-server etcd:etcd-server telnet:telnet
+	@tools/system-packages "the tests of redirection, stores, the page, the chat and DNS" iptables:iptables ip:iproute2 chromium:chromium redis-server:redis-server etcd:etcd-server telnet:telnet dig:bind9-dnsutils
 
 system-bench:
 	@tools/system-packages "the comparison" nginx:nginx haproxy:haproxy taskset:util-linux

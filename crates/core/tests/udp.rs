@@ -68,8 +68,8 @@ async fn a_client_has_a_session_for_every_address_it_addresses() {
 #[tokio::test]
 async fn a_specific_listener_within_a_wildcard_gets_its_datagrams() {
     let gateway = returning("0.0.0.0:0", vec![text("all")], |change| {
-        let port = change.change.put.listeners[0].address.rsplit_once(':').unwrap().1.to_owned();
-        let mut listener = change.change.put.listeners[0].clone();
+        let port = change.spec.put.listeners[0].address.rsplit_once(':').unwrap().1.to_owned();
+        let mut listener = change.spec.put.listeners[0].clone();
         listener.id = "child".into();
         listener.parent = Some("l".into());
         listener.address = format!("127.0.0.2:{port}");
@@ -78,8 +78,8 @@ async fn a_specific_listener_within_a_wildcard_gets_its_datagrams() {
         server.id = "one".into();
         server.listeners = vec!["child".into()];
         server.content = spec::Content::Return { text: vec![text("one")] };
-        change.change.put.listeners.push(listener);
-        change.change.put.servers.push(server);
+        change.spec.put.listeners.push(listener);
+        change.spec.put.servers.push(server);
     });
     assert_eq!(ask(&client_of(gateway.at("127.0.0.1")).await, b"?").await, b"all");
     assert_eq!(ask(&client_of(gateway.at("127.0.0.2")).await, b"?").await, b"one");

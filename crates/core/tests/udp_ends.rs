@@ -155,7 +155,7 @@ async fn the_server_that_mesh_selects_decides() {
         let server = change.server();
         server.access = vec![spec::AccessRule { allow: false, network: "all".into() }];
         server.set = vec![spec::SetVariable { name: "mesh_server_name".into(), value: vec![text("other")] }];
-        change.change.put.servers.push(other);
+        change.spec.put.servers.push(other);
     });
     assert_eq!(ask(&gateway.client().await, b"x").await, b"other");
     gateway.until_recorded(1).await;

@@ -36,7 +36,7 @@ pub(crate) struct Gateway {
 
 /// What a test may change of the plan before it is linked.
 pub(crate) struct Change {
-    pub(crate) change: spec::ChangeSet,
+    pub(crate) spec: spec::ChangeSet,
     /// The listener's socket; a clone of it keeps the port.
     pub(crate) socket: StdSocket,
     /// What runs handlers.
@@ -46,7 +46,7 @@ pub(crate) struct Change {
 impl Change {
     /// The virtual server that all tests have.
     pub(crate) fn server(&mut self) -> &mut spec::Server {
-        &mut self.change.put.servers[0]
+        &mut self.spec.put.servers[0]
     }
 
     /// Its `proxy_pass`.
@@ -58,7 +58,7 @@ impl Change {
     }
 
     pub(crate) fn settings(&mut self) -> &mut spec::Settings {
-        self.change.settings.as_mut().unwrap()
+        self.spec.settings.as_mut().unwrap()
     }
 }
 
@@ -82,17 +82,17 @@ impl Gateway {
         let socket = StdSocket::bind(listen).unwrap();
         let address = socket.local_addr().unwrap();
         let log = log_path();
-        let change = change_set(address, content, peers, &log);
-        let mut change = Change { change, socket: socket.try_clone().unwrap(), hooks: None };
+        let spec = change_set(address, content, peers, &log);
+        let mut change = Change { spec, socket: socket.try_clone().unwrap(), hooks: None };
         tweak(&mut change);
-        if change.change.put.listeners[0].mesh {
+        if change.spec.put.listeners[0].mesh {
             let socket = socket2::SockRef::from(&socket);
             // Without CAP_NET_ADMIN nothing is redirected to it.
             drop(socket.set_ip_transparent_v4(true).and(socket.set_ip_transparent_v6(true)));
         }
         let (logs, tls) = (LogWriter::start().unwrap(), TlsContext::new().unwrap());
         let before = Plan { hooks: change.hooks.take(), ..Plan::default() };
-        let plan = link(&before, &change.change, &Context { logs: &logs, tls: &tls }).unwrap();
+        let plan = link(&before, &change.spec, &Context { logs: &logs, tls: &tls }).unwrap();
         let shared = Arc::new(Shared::new(logs, tls));
         shared.plan.store(Arc::new(plan));
         let worker = Arc::new(Worker::new(0, Arc::clone(&shared)));

@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: build ## build, run the NJet example, change it live, show every answer
+demo: build ## build, run the NJet example and a tunnel, change them live, show every answer
 	@tools/system-packages "the demo's redirection" iptables:iptables ip:iproute2
 	@$(BIN)/qanat demo && echo "make demo: ok" || { echo "make demo: FAILED"; exit 1; }
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 _REWRITTEN = (".conf", ".py", ".json", ".toml", ".yaml")
-_ADDRESS = re.compile(r"(?<![\d.])(127\.0\.0\.1|localhost|\[::1\]):(\d{2,5})\b")
+_ADDRESS = re.compile(r"(?<![\d.])(127\.0\.0\.\d+|localhost|\[::1\]):(\d{2,5})\b")
+_PAIR = re.compile(r'"(127\.0\.0\.\d+)", "(\d{2,5})"')
 _OPEN = re.compile(r"\b(listen|control)(\s+)(?:(?:\*|0\.0\.0\.0|\[::\]):)?(\d{2,5})(?![\d.:-])")
 
 
@@ -47,6 +48,7 @@ class Example:
     def rewrite(self, text: str) -> str:
         """Replace the addresses in a text of the example, such as a command of its README."""
         text = _ADDRESS.sub(lambda found: f"{found[1]}:{self.port(found[2])}", text)
+        text = _PAIR.sub(lambda found: f'"{found[1]}", "{self.port(found[2])}"', text)
         return _OPEN.sub(
             lambda found: f"{found[1]}{found[2]}{LOCALHOST}:{self.port(found[3])}", text
         )

@@ -1,4 +1,4 @@
-"""`qanat demo`: the NJet example, run for real and explained step by step."""
+"""`qanat demo`: the NJet example and a tunnel, run for real and explained step by step."""
 
 from qanat.cli.demo.run import run_demo
 

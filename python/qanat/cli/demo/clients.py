@@ -7,8 +7,12 @@ import json
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptography import x509
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PATIENCE = 5.0
 CONTROL = ("127.0.0.1", 8081)
@@ -77,9 +81,14 @@ def common_name(certificate: bytes) -> str:
     return str(names[0].value) if names else ""
 
 
-def call(method: str, path: str, body: dict[str, str] | None = None) -> str:
+def call(
+    method: str,
+    path: str,
+    body: Mapping[str, object] | None = None,
+    control: tuple[str, int] = CONTROL,
+) -> str:
     """Call the control API; the body of the answer."""
-    connection = http.client.HTTPConnection(*CONTROL, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(*control, timeout=PATIENCE)
     try:
         connection.request(method, path, json.dumps(body) if body is not None else None)
         return connection.getresponse().read().decode()

@@ -1,4 +1,4 @@
-"""The steps of the demo: the example's sections 5.1 to 5.7, and a power cut; each prints ✓ or ✗."""
+"""The steps of the demo: the example's sections 5.1 to 5.7, a power cut, a tunnel; with ✓ or ✗."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from qanat.cli.demo import clients, redirect, stage
+from qanat.cli.demo import clients, redirect, stage, tunnel
 
 SUCCESS = '{"code":0,"msg":"success."}'
 PATH = "/api/v1/stream_srv"
@@ -21,7 +21,7 @@ RSA_PAIR = (
 
 
 def run_demo() -> int:
-    """Run the NJet example and return the exit status: 0 if every step did what it should."""
+    """Run the examples and return the exit status: 0 if every step did what it should."""
     if not redirect.is_inside():
         status = redirect.enter_namespace()
         if status is not None:
@@ -32,6 +32,7 @@ def run_demo() -> int:
             prefix = stage.make_prefix(Path(folder))
             first_configuration(show, prefix)
             second_configuration(show, prefix)
+            tunnel.show_tunnel(show, prefix)
     except stage.DemoError as error:
         show.console.print(f"[red]✗[/] {escape(str(error))}")
         return 1

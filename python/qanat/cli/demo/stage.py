@@ -59,6 +59,8 @@ def make_prefix(folder: Path) -> Path:
     (folder / "logs").mkdir()
     for name in ("njet.conf", "ctrl.conf", "njet-reject.conf"):
         shutil.copy(CONFIGURATION / name, folder / "conf" / name)
+    for name in ("tunnel-a.conf", "tunnel-b.conf"):
+        shutil.copy(CONFIGURATION.parent / name, folder / "conf" / name)
     authority = folder / "conf/certs/ca"
     make_certificate(
         ec.generate_private_key(ec.SECP256R1()),
@@ -144,7 +146,7 @@ def gateway(prefix: Path, configuration: str) -> Iterator[Gateway]:
         running.stop()
 
 
-def start(prefix: Path, configuration: str) -> Gateway:
+def start(prefix: Path, configuration: str, control: tuple[str, int] = clients.CONTROL) -> Gateway:
     """Start the gateway and wait until its control API answers."""
     command = [sys.executable, "-m", "qanat", "-p", f"{prefix}/", "-c", f"conf/{configuration}"]
     with (prefix / "logs/output.txt").open("ab") as output:
@@ -160,7 +162,7 @@ def start(prefix: Path, configuration: str) -> Gateway:
         if process.poll() is not None:
             break
         try:
-            clients.call("GET", "/v1/status")
+            clients.call("GET", "/v1/status", control=control)
         except OSError:
             time.sleep(0.05)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,80 +26,115 @@ if TYPE_CHECKING:
     from qanat.handlers.sessions import Phase
 
 HEAD = """
-from qanat.handlers import *
+from qanat import *
 
-async def access(session: AccessSession) -> None:
-    {access}
-
-async def preread(session: PrereadSession) -> None:
-    {preread}
-
-def client_hello(session: ClientHelloSession) -> None:
-    {client_hello}
-
-async def certificate(session: CertificateSession) -> Certificate | None:
-    {certificate}
-    return None
-
-def verify(session: VerifySession) -> bool | None:
-    {verify}
-    return None
-
-def balance(session: BalanceSession) -> Peer | None:
-    {balance}
-    return None
-
-async def content(session: ContentSession) -> None:
-    {content}
-
-def log(record: LogRecord) -> None:
-    {log}
-
-async def datagrams(session: DatagramSession) -> None:
-    {datagrams}
+gateway = Gateway()
+server = gateway.listen("127.0.0.1:0")
+upstream = gateway.upstream("peers", "127.0.0.1:1")
 """
-RIGHT = {
-    "access": 'session.reject(403, b"no")',
-    "preread": "await session.peek(4); await session.read_until(b'x'); session.vars['a'] = 'b'",
-    "client_hello": "session.limit_versions(minimum='TLSv1.3'); session.reject(403)",
-    "certificate": "return Certificate.load('a.pem', b'key', password='secret')",
-    "verify": "session.reject(f'{session.peer}: {session.result}, {session.chain[0]!r}')",
-    "balance": "session.more_tries(session.tries); session.last_failure",
-    "content": "async for line in session.reader: session.writer.write(line.upper())",
-    "log": "record.status + record.bytes_sent; record.ctx.anything",
-    "datagrams": "async for datagram in session.datagrams(): session.send(datagram[1:])",
+HANDLERS = {
+    "access": "async def {}(session: AccessSession) -> None:",
+    "ssl_client_hello": "def {}(session: ClientHelloSession) -> None:",
+    "ssl_certificate": "async def {}(session: CertificateSession) -> Certificate | None:",
+    "preread": "async def {}(session: PrereadSession) -> None:",
+    "balance": "def {}(session: BalanceSession) -> Peer | None:",
+    "proxy_ssl_verify": "def {}(session: VerifySession) -> bool | None:",
+    "content": "async def {}(session: ContentSession) -> None:",
+    "datagrams": "async def {}(session: DatagramSession) -> None:",
+    "log": "def {}(record: LogRecord) -> None:",
 }
+RIGHT = {
+    "access": "session.reject(403, b'no')",
+    "ssl_client_hello": "session.limit_versions(minimum='TLSv1.3'); session.reject(403)",
+    "ssl_certificate": "return Certificate.load('a.pem', b'key', password='secret')",
+    "preread": "await session.peek(4); await session.read_until(b'x'); session.vars['a'] = 'b'",
+    "balance": "session.more_tries(session.tries); return Peer(session.last_failure.peer) "
+    "if session.last_failure else None",
+    "proxy_ssl_verify": "return session.result is None and session.chain[0] != b''",
+    "content": "async for line in session.reader: session.writer.write(line.upper())",
+    "datagrams": "async for datagram in session.datagrams(): session.send(datagram[1:])",
+    "log": "record.status + record.bytes_sent; record.ctx.anything; record.tls",
+}
+WRONG = (
+    ("access", "await session.peek(1)", 'no attribute "peek"'),
+    ("access", "session.tls", 'no attribute "tls"'),
+    ("access", "session.reject('403')", 'Argument 1 to "reject"'),
+    ("ssl_client_hello", "session.reject(403, alert='nonsense')", 'Argument "alert" to "reject"'),
+    ("ssl_client_hello", "session.write(b'hello')", 'no attribute "write"'),
+    ("ssl_certificate", "session.limit_versions()", 'no attribute "limit_versions"'),
+    ("ssl_certificate", "return 'one.pem'", "Incompatible return value"),
+    ("preread", "session.more_tries(1)", 'no attribute "more_tries"'),
+    ("preread", "session.reader", 'no attribute "reader"'),
+    ("preread", "session.peek(4)[:2]", "not indexable"),
+    ("balance", "session.write(b'x')", 'no attribute "write"'),
+    ("balance", "session.reject(502, b'bye')", 'Too many arguments for "reject"'),
+    ("balance", "return 80", "Incompatible return value"),
+    ("proxy_ssl_verify", "session.tries = 1", "read-only"),
+    ("proxy_ssl_verify", "return 'yes'", "Incompatible return value"),
+    ("content", "session.datagrams()", 'no attribute "datagrams"'),
+    ("content", "session.writer.write('text')", 'Argument 1 to "write"'),
+    ("datagrams", "await session.read_exactly(1)", 'no attribute "read_exactly"'),
+    ("datagrams", "session.reader", 'no attribute "reader"'),
+    ("log", "record.reject(500)", 'no attribute "reject"'),
+    ("log", "record.status = 200", "read-only"),
+)
+"""What handlers of a phase may not do, and what the type checker says of it."""
 
 
-def check(folder: Path, **lines: str) -> str:
+def handler(phase: str, name: str, call: str) -> str:
+    """Write a handler, on three lines."""
+    head = HANDLERS[phase].format(name)
+    last = "pass" if head.endswith("-> None:") else "return None"
+    return f"{head}\n    {call}\n    {last}\n"
+
+
+def declare(phase: str, name: str) -> str:
+    return f"{'upstream' if phase == 'balance' else 'server'}.{phase}({name})\n"
+
+
+def check(folder: Path, lines: str) -> dict[int, str]:
+    """Run mypy over a module; return what it says, by the number of the line after `HEAD`."""
     path = folder / "user.py"
-    path.write_text(HEAD.format(**{**RIGHT, **lines}))
+    path.write_text(HEAD + lines)
     output, errors, _ = api.run(["--strict", "--config-file=", str(path)])
-    return output + errors
+    assert not errors
+    told = re.findall(r"^[^:]*:(\d+): (.*)$", output, re.MULTILINE)
+    said: dict[int, str] = {}
+    for number, message in told:
+        line = int(number) - HEAD.count("\n") - 1
+        said[line] = f"{said.get(line, '')}{message}\n"
+    return said
 
 
 def test_right_calls_are_accepted(tmp_path: Path) -> None:
-    assert "Success" in check(tmp_path)
+    text = "".join(handler(phase, phase, call) for phase, call in RIGHT.items())
+    assert check(tmp_path, text + "".join(declare(phase, phase) for phase in RIGHT)) == {}
 
 
-def test_wrong_calls_are_refused(tmp_path: Path) -> None:
-    output = check(
-        tmp_path,
-        access="await session.peek(1)",
-        preread="session.more_tries(1); await session.reader.readline()",
-        client_hello="session.reject(403, alert='nonsense')",
-        certificate="session.limit_versions(maximum='TLSv1.2')",
-        verify="session.tries = 1",
-        balance="session.write(b'x')",
-        content="session.datagrams()",
-        log="record.reject(500)",
-        datagrams="await session.read_exactly(1)",
-    )
-    calls = ("peek", "more_tries", "reader", "write", "datagrams", "reject", "read_exactly")
-    for missing in (*calls, "limit_versions"):
-        assert f'has no attribute "{missing}"' in output
-    assert 'Argument "alert" to "reject"' in output
-    assert 'Property "tries" defined in "VerifySession" is read-only' in output
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
+    """What mypy says of all wrong calls: the one of case N is on line 3 N + 1."""
+    cases = (handler(phase, f"wrong_{n}", call) for n, (phase, call, _) in enumerate(WRONG))
+    return check(tmp_path_factory.mktemp("calls"), "".join(cases))
+
+
+@pytest.mark.parametrize(
+    "case", range(len(WRONG)), ids=lambda case: f"{WRONG[case][0]}: {WRONG[case][1]}"
+)
+def test_a_wrong_call_is_refused(refused: dict[int, str], case: int) -> None:
+    assert WRONG[case][2] in refused.get(3 * case + 1, "nothing")
+
+
+def test_every_phase_refuses_something() -> None:
+    assert {phase for phase, _, _ in WRONG} == set(HANDLERS)
+
+
+def test_a_handler_of_another_phase_is_refused(tmp_path: Path) -> None:
+    handlers = "".join(handler(phase, phase, RIGHT[phase]) for phase in HANDLERS)
+    others = [*list(HANDLERS)[1:], "access"]
+    crossed = "".join(declare(phase, other) for phase, other in zip(HANDLERS, others, strict=True))
+    said = check(tmp_path, handlers + crossed)
+    assert [line - handlers.count("\n") for line in said] == list(range(len(HANDLERS)))
 
 
 class Handle:

@@ -45,7 +45,8 @@ class Member:
         self.room = room
         rooms[room].add(self)
         self.say(f"* {self.name} has joined {room}")
-        self.tell(f"* you are in {room} with {len(rooms[room]) - 1} others")
+        others = len(rooms[room]) - 1
+        self.tell(f"* you are in {room} with {others} other{'' if others == 1 else 's'}")
 
     def leave(self) -> None:
         """Leave the room, and tell those who stay."""
@@ -110,6 +111,8 @@ async def listen(member: Member, text: Text) -> None:
                 member.enter(rest)
             case "/nick" if is_free(rest):
                 rename(member, rest)
+            case "/nick" if rest in names:
+                member.tell(f"* {rest} is taken")
             case "/who":
                 member.tell("* here: " + ", ".join(sorted(one.name for one in rooms[member.room])))
             case _ if command.startswith("/"):

@@ -3,31 +3,47 @@
 //! Modules are declared in the order in which a session meets them; `session::run` calls them in that order. A change
 //! enters through [`gateway::Gateway`], becomes a linked [`plan::Plan`], and is what new sessions see.
 
-pub mod accept;
-pub mod access;
-pub mod balance;
-pub mod connect;
-pub mod content;
-pub mod gateway;
-pub mod handshake;
 pub mod listener;
-pub mod log;
-pub mod mesh;
-pub mod phase;
-pub mod plan;
+
+pub mod accept;
+
 pub mod preface;
+
+pub mod mesh;
+
+pub mod access;
+
+pub mod handshake;
+pub mod tls;
+
 pub mod preread;
-pub mod relay;
+
 pub mod rules;
+
+pub mod content;
+
+pub mod balance;
+pub mod upstream;
+
+pub mod connect;
+pub mod tunnel;
+
+pub mod relay;
+
+pub mod log;
+
+// What all stages have: the session, the client's stream, and the handlers that may decide.
+pub mod phase;
 pub mod session;
+pub mod stream;
+pub mod udp;
+
+// What a change goes through, and what sessions share.
+pub mod gateway;
+pub mod plan;
 pub mod shortage;
 pub mod snapshot;
 pub mod store;
-pub mod stream;
-pub mod tls;
-pub mod tunnel;
-pub mod udp;
-pub mod upstream;
 
 pub mod address;
 pub mod clock;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import stat
 from dataclasses import dataclass
@@ -9,13 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.harness.clients import connect, read_exactly
-from tests.harness.gateway import run
+from tests.harness.gateway import Gateway, run
 from tests.harness.servers import echo, serve
 from tests.harness.tunnels import Node, new_secret, start_node, stop_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+KNOWN = """
+node_name @node;
+tunnels {
+    listen 127.0.0.1:@tunnels;
+    peer @other @key tunnels=home-*;
+}
+"""
 
 
 @dataclass
@@ -93,6 +103,31 @@ def test_what_is_missing_is_said(home_and_gate: tuple[Command, Command]) -> None
     assert 'there is no tunnel "u"' in home.refused("rm", "tunnel", "u")
     assert 'there is no local service "web"' in home.refused("rm", "local", "web")
     assert "none of: tunnel, local, remote" in home.refused("rm", "everything", "web")
+
+
+def test_gateways_that_know_each_others_keys_need_no_secret(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("home", "gate")}
+    keys = {
+        name: run(["tunnel", "id", "--state", str(folder / "state")]).stdout.strip()
+        for name, folder in folders.items()
+    }
+    with contextlib.ExitStack() as stack:
+        gateways = {}
+        for name, other in (("home", "gate"), ("gate", "home")):
+            gateway = Gateway(folders[name])
+            stack.callback(gateway.close)
+            gateway.write(KNOWN, node=name, other=other, key=keys[other])
+            gateways[name] = gateway.start_with_api()
+        home = Command(Node(gateways["home"], stack.enter_context(gateways["home"].api())))
+        where = f"127.0.0.1:{gateways['gate'].port('tunnels')}"
+        up = home("connect", "home-1", where, "--peer", "gate")
+        assert up == f"tunnel home-1 is up, to gate ({keys['gate']})\n"
+        with gateways["gate"].api() as gate:
+            [peer] = gate.get("/v1/peers").json()["peers"]
+        assert (peer["name"], peer["key"], peer["known"]) == ("home", keys["home"], True)
+        assert peer["tunnels"] == ["home-*"]
+        refused = home.refused("connect", "lab", where, "--peer", "gate", "--wait", "1")
+        assert "tunnel lab is " in refused
 
 
 def test_a_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:

@@ -2,99 +2,87 @@
 
 from __future__ import annotations
 
-import socket
+import time
 from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.harness.clients import connect, read_all
-from tests.harness.servers import echo, serve
-from tests.harness.tunnels import Node, new_secret, start_node, stop_node
+from tests.harness.clients import connect
+from tests.harness.forwarding import CALLS, Forwarding, clear, is_refused, nobody_came
+from tests.harness.servers import echo, listen, port_of, serve, tagged_after_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import httpx
-
-KEY = "UHI@&s8sa*S"
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
-    """Give two gateways that share a secret."""
-    secret = new_secret()
-    folder = tmp_path_factory.mktemp("menet")
-    a, b = (start_node(folder / name, name, secret) for name in "ab")
-    yield a, b
-    stop_node(a)
-    stop_node(b)
-
-
-def clear(*nodes: Node) -> None:
-    for node in nodes:
-        config = node.config()
-        for name in config["tunnels"]:
-            node.delete("/tunnel", name=name)
-        for kind in ("local", "remote"):
-            for service, tunnels in config["bind"][kind].items():
-                for tunnel in tunnels:
-                    node.delete("/bind", tunnel=tunnel, service=service, type=kind)
-            for service in config["services"][kind]:
-                node.delete("/service", name=service, type=kind)
-
-
-def echoed(port: int, data: bytes) -> bytes:
-    """Send, end, and read what comes back to its end."""
-    with connect(port) as client:
-        client.sendall(data)
-        client.shutdown(socket.SHUT_WR)
-        return read_all(client)
-
-
-def calls(a: Node, b: Node, port: int, target: int) -> list[Callable[[], httpx.Response]]:
-    """List the five calls that the seed makes."""
-    return [
-        lambda: a.post("/tunnel", name="t", dest=["127.0.0.1", str(b.tunnel_port)]),
-        lambda: a.post("/service", name="s", key=KEY, type="local", addr=["127.0.0.1", str(port)]),
-        lambda: b.post("/service", name="s", key=KEY, type="remote", addr=["127.0.0.1", target]),
-        lambda: a.post("/bind", tunnel="t", service="s", type="local"),
-        lambda: b.post("/bind", tunnel="t", service="s", type="remote"),
-    ]
+    from tests.harness.tunnels import Node
 
 
 def test_the_five_calls_work_in_every_order(pair: tuple[Node, Node]) -> None:
-    a, b = pair
-    port = a.gateway.ports["visitors"]
     with serve(echo) as target:
-        for order in permutations(range(5)):
-            made = calls(a, b, port, target)
-            for index in order:
-                answer = made[index]()
-                assert answer.status_code == 200, (order, index, answer.text)
+        way = Forwarding(*pair, target)
+        for order in permutations(CALLS):
+            for name in order:
+                answer = getattr(way, name)()
+                assert answer.status_code == 200, (order, name, answer.text)
                 assert answer.json()["ok"] is True
-            assert echoed(port, b"hello") == b"hello", order
-            clear(a, b)
+            assert way.is_served(), order
+            clear(*pair)
 
 
-def test_a_call_that_changes_nothing_says_so_and_touches_nothing(pair: tuple[Node, Node]) -> None:
-    a, b = pair
+def test_a_call_says_whether_it_has_changed_anything(pair: tuple[Node, Node]) -> None:
     with serve(echo) as target:
-        made = calls(a, b, a.gateway.ports["visitors"], target)
-        assert [call().json()["changed"] for call in made] == [True] * 5
-        before = a.config()["tunnels"]["t"]
-        assert [call().json()["changed"] for call in made] == [False] * 5
-        after = a.config()["tunnels"]["t"]
-        assert after["connected"] == before["connected"]
-    clear(a, b)
+        way = Forwarding(*pair, target)
+        for is_new in (True, False):
+            assert [getattr(way, name)().json()["changed"] for name in CALLS] == [is_new] * 5
 
 
-def test_a_tunnel_that_cannot_be_brought_up_changes_nothing(pair: tuple[Node, Node]) -> None:
-    a, b = pair
+def test_a_listener_opens_at_once_and_no_target_is_dialled_before_a_visitor_comes(
+    pair: tuple[Node, Node],
+) -> None:
+    with listen() as target:
+        way = Forwarding(*pair, port_of(target))
+        assert is_refused(way.port)
+        answer = way.local()
+        assert answer.json()["port"] == way.port
+        assert not is_refused(way.port)
+        way.make()
+        assert nobody_came(target)
+
+
+@pytest.mark.parametrize("dialler", [0, 1], ids=["a-dials", "b-dials"])
+@pytest.mark.parametrize("listener", [0, 1], ids=["a-listens", "b-listens"])
+def test_either_side_dials_and_either_side_listens(
+    pair: tuple[Node, Node], dialler: int, listener: int
+) -> None:
     with serve(echo) as target:
-        for call in calls(a, b, a.gateway.ports["visitors"], target):
-            call()
-        refused = a.post("/tunnel", name="t", dest=["127.0.0.1", a.gateway.ports["nobody"]])
-        assert refused.status_code == 502
-        assert "Connection refused" in refused.json()["reason"]
-        assert echoed(a.gateway.ports["visitors"], b"still") == b"still"
-    clear(a, b)
+        way = Forwarding(pair[listener], pair[1 - listener], target)
+        assert way.tunnel(by=pair[dialler]).json()["state"] == "up"
+        way.make(without="tunnel")
+        assert way.is_served()
+        roles = [node.config()["tunnels"]["t"]["carriers"][0]["role"] for node in pair]
+        assert roles[dialler] == "dialler"
+        assert roles[1 - dialler] == "acceptor"
+
+
+def test_the_first_byte_is_back_within_five_milliseconds(pair: tuple[Node, Node]) -> None:
+    with serve(echo) as target:
+        way = Forwarding(*pair, target).make()
+
+        def seconds_to_answer() -> float:
+            began = time.monotonic()
+            with connect(way.port) as visitor:
+                visitor.sendall(b"x")
+                assert visitor.recv(1) == b"x"
+                return time.monotonic() - began
+
+        # The fastest of many counts: how busy this machine is does not.
+        assert min(seconds_to_answer() for _ in range(20)) < 0.005
+
+
+def test_many_services_in_both_directions_share_a_tunnel(pair: tuple[Node, Node]) -> None:
+    a, b = pair
+    for near, far, service in [(a, b, "one"), (a, b, "two"), (b, a, "three")]:
+        with serve(tagged_after_request(service)) as target:
+            way = Forwarding(near, far, target, service)
+            way.make(without="tunnel" if service == "three" else "")
+            with way.visit() as visitor:
+                visitor.sendall(b"?")
+                assert visitor.recv(100) == f"{service}:?".encode()

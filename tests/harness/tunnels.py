@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from tests.harness.gateway import Gateway
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +23,7 @@ tunnels {
     secret @secret;
     @more
 }
+@rest
 """
 
 
@@ -51,14 +55,44 @@ class Node:
         return None if seen is None else str(seen["state"])
 
 
-def start_node(folder: Path, name: str, secret: str, more: str = "") -> Node:
-    """Start a gateway that can have tunnels."""
+def start_node(folder: Path, name: str, secret: str, more: str = "", rest: str = "") -> Node:
+    """Start a gateway that can have tunnels; `rest` follows the block `tunnels`."""
     folder.mkdir(parents=True, exist_ok=True)
     gateway = Gateway(folder)
-    gateway.write(CONFIG, node=name, secret=secret, more=more)
+    configure(gateway, name, secret, more, rest)
     gateway.start_with_api()
+    return Node(gateway, _client(gateway))
+
+
+def start_again(node: Node) -> None:
+    """Start a gateway that has ended."""
+    node.client.close()
+    node.gateway.start_with_api()
+    node.client = _client(node.gateway)
+
+
+def configure(gateway: Gateway, name: str, secret: str, more: str = "", rest: str = "") -> None:
+    """Write the configuration; both texts may name ports as `@name`."""
+    text = CONFIG.replace("@more", more).replace("@rest", rest)
+    gateway.write(text, node=name, secret=secret)
+
+
+def _client(gateway: Gateway) -> httpx.Client:
     base = f"http://127.0.0.1:{gateway.ports['control_api']}"
-    return Node(gateway, httpx.Client(base_url=base, timeout=20))
+    return httpx.Client(base_url=base, timeout=20)
+
+
+def reload(node: Node) -> str:
+    """Reload and wait for the end of it; return the last line about it."""
+
+    def outcomes() -> list[str]:
+        pattern = r"^.*(?:: reconfigured|\[emerg\]).*$"
+        return re.findall(pattern, node.gateway.error_log(), re.MULTILINE)
+
+    seen = len(outcomes())
+    node.gateway.signal(signal.SIGHUP)
+    until(lambda: len(outcomes()) > seen, "the reload")
+    return outcomes()[-1]
 
 
 def stop_node(node: Node) -> None:

@@ -21,7 +21,7 @@ mod stream;
 pub use accept::welcome;
 pub use dial::probe;
 pub use node::Node;
-pub use open::{TunnelAddress, answer, connect};
+pub use open::{TunnelAddress, answer, connect, refusal};
 pub use registry::Tunnels;
 pub use snapshot::TunnelSnapshot;
 pub use stream::TunnelStream;

@@ -105,7 +105,7 @@ class MenetApi:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         call = methods.get(method)
         if call is None:
-            allowed = ", ".join(methods)
+            allowed = ", ".join(["HEAD", *methods])
             text = f"{scope['path']} answers {allowed}"
             response = _refusal(405, text, {"allow": allowed})
         else:

@@ -211,4 +211,6 @@ def _proxy(group: str) -> plan.Proxy:
 
 
 def _peer(address: str) -> plan.Peer:
-    return plan.Peer(server=address.removeprefix("tunnel:"), address=address)
+    # A tunnel that comes back is used at once: whether it is up is known without trying.
+    max_fails = 0 if address.startswith("tunnel:") else 1
+    return plan.Peer(server=address.removeprefix("tunnel:"), address=address, max_fails=max_fails)

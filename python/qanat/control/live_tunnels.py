@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PATIENCE_S = 5.0
 _POLL_S = 0.02  # how often a drain looks whether streams are left
 _MASKED = "********"
+_COUNTERS = ("serving", "opened", "served", "refused", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,7 @@ class LiveTunnels:
 
     def config(self) -> dict[str, Any]:
         """Show everything at once."""
-        connections = {
-            seen["name"]: {key: seen[key] for key in ("serving", "opened", "served", "refused")}
-            for seen in self._seen()
-        }
+        connections = {seen["name"]: {key: seen[key] for key in _COUNTERS} for seen in self._seen()}
         return {
             "tunnels": self.tunnels(),
             "services": self.services(),

@@ -238,7 +238,7 @@ def _listen_address(state: State, name: str, spec: LocalService, resolve: Resolv
         compilation = Compilation(World(state.files.paths, resolve=resolve))
         addresses = listen_addresses(compilation, text)
     except (AddressError, Refused) as error:
-        raise InvalidRequest("addr", str(error)) from None
+        raise InvalidRequest("addr", f'{error} in "{text}"') from None
     if len(addresses) != 1:
         raise InvalidRequest("addr", f'"{text}" is {len(addresses)} addresses, one is needed')
     return addresses[0]

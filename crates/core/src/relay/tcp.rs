@@ -15,7 +15,8 @@ use crate::plan::Proxy;
 use crate::relay::direction::{Direction, Halt, Moved};
 use crate::relay::linger;
 use crate::session::Session;
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
+use crate::tunnel;
 
 /// Relays until both directions have ended. `early` is what preread took from the client.
 ///
@@ -62,7 +63,14 @@ pub async fn run(
     match end {
         // The side that is left learns of the reset by a reset.
         End::Reset(Source::Client) => peer.socket().reset_on_close(),
-        End::Reset(_) => client.socket().reset_on_close(),
+        End::Reset(_) => {
+            client.socket().reset_on_close();
+            if let Socket::Tunnel(stream) = peer.socket()
+                && let Some(refusal) = tunnel::refusal(session, stream)
+            {
+                return Err(refusal);
+            }
+        }
         _ => {
             poll_fn(|cx| {
                 linger::say_goodbye(cx, client);

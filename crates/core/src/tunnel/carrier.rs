@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use qanat_wire::tunnel_frame::{Code, HEADER, MAX_PAYLOAD, Scribe};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_rustls::TlsStream;
 
 use super::handshake::Ready;
@@ -31,6 +31,8 @@ use crate::clock::{self, Instant};
 const PORTION: usize = 64 * 1024;
 /// Portions in a row before other tasks have their turn.
 const BATCH: u32 = 16;
+/// How long the other side is given to take in why a carrier ends.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// Pings that may be open: after as many, unanswered, the other side is gone.
 const MISSES: usize = 3;
 
@@ -148,6 +150,10 @@ pub(super) async fn run(
     let timer = sleep_until(clock::now());
     tokio::pin!(timer);
     let end = poll_fn(|cx| pump.poll(cx, timer.as_mut(), &mut opened)).await;
+    if let End::Ended(code) = end {
+        // The other side may be gone, or may not listen.
+        let _told = timeout(FAREWELL, pump.say_farewell(code)).await;
+    }
     let code = match &end {
         End::Ended(code) | End::Broken(Broken::Refused(code)) => *code,
         End::Broken(_) => Code::Protocol,
@@ -218,6 +224,13 @@ impl Pump {
             }
         }
         Poll::Pending
+    }
+
+    /// Says why this side has ended the carrier, after what was being sent.
+    async fn say_farewell(&mut self, code: Code) -> io::Result<()> {
+        Scribe(&mut self.out).refuse(code);
+        self.stream.write_all(&self.out[self.sent..]).await?;
+        self.stream.shutdown().await
     }
 
     /// Takes in what has arrived; pending when that is nothing.

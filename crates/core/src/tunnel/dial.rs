@@ -8,11 +8,11 @@ use qanat_plan as spec;
 use qanat_plan::Level;
 use qanat_wire::tunnel_frame::Code;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::carrier::{self, Carrier};
+use super::carrier::{self, Carrier, End};
 use super::handshake::{self, Failure, Greeting, Ready};
-use super::mux::{Request, WINDOW};
+use super::mux::{Broken, Request, WINDOW};
 use super::node::Node;
 use super::prove::Role;
 use super::registry::{Progress, Tunnel};
@@ -40,10 +40,12 @@ pub(super) async fn keep(worker: Arc<Worker>, order: Order) {
     let mut longest = SHORTEST;
     let mut is_first = true;
     loop {
+        order.is_wanted().await;
         if order.index == 0 {
             order.note(Progress::Connecting);
         }
         let error = match connect(&order.spec, &order.node, order.greeting(false)).await {
+            Ok(_) if order.is_removed() => continue,
             Ok(ready) => {
                 let began = clock::now();
                 let end = run(&worker, &order, ready).await;
@@ -64,15 +66,19 @@ pub(super) async fn keep(worker: Arc<Worker>, order: Order) {
         };
         order.log(&worker, &error);
         let is_refused = order.tunnel.with(|state| matches!(state.progress, Progress::AuthFailed(_)));
-        if !is_refused && order.index == 0 {
+        if !is_refused && !order.is_removed() && order.index == 0 {
             order.note(Progress::Reconnecting(error));
         }
-        if std::mem::take(&mut is_first) && longest == SHORTEST {
+        let pause = if std::mem::take(&mut is_first) && longest == SHORTEST {
             // The first attempt after a loss is made at once.
-            sleep(jitter(SHORTEST / 10)).await;
+            jitter(SHORTEST / 10)
         } else {
-            sleep(if is_refused { longest } else { jitter(longest) }).await;
+            let pause = if is_refused { longest } else { jitter(longest) };
             longest = (longest * 2).min(LONGEST);
+            pause
+        };
+        if timeout(pause, order.tunnel.wanted.notified()).await.is_ok() {
+            longest = SHORTEST;
         }
     }
 }
@@ -116,7 +122,12 @@ async fn run(worker: &Arc<Worker>, order: &Order, ready: Ready) -> String {
     let opened = |stream, request: Request| serve::begin(worker, &order.tunnel, &carrier, stream, &request);
     let end = carrier::run(&carrier, ready, order.node.heartbeat(), opened).await;
     match end {
-        carrier::End::Ended(Code::Superseded) => "replaced by a newer carrier".to_owned(),
+        End::Ended(Code::Superseded) => "replaced by a newer carrier".to_owned(),
+        End::Broken(Broken::Refused(Code::Removed)) => {
+            order.note(Progress::Removed);
+            order.tunnel.end(Role::Dialler, Code::Removed);
+            "removed by the other end".to_owned()
+        }
         end => end.to_string(),
     }
 }
@@ -131,6 +142,21 @@ impl Order {
             window: WINDOW,
             heartbeat: self.node.spec.heartbeat_s,
             is_probe,
+        }
+    }
+
+    fn is_removed(&self) -> bool {
+        self.tunnel.with(|state| state.progress == Progress::Removed)
+    }
+
+    /// Waits as long as the other side has removed the tunnel.
+    async fn is_wanted(&self) {
+        loop {
+            let wanted = self.tunnel.wanted.notified();
+            if !self.is_removed() {
+                return;
+            }
+            wanted.await;
         }
     }
 

@@ -177,6 +177,12 @@ impl Mux {
         }
     }
 
+    /// Why a stream that this side has opened was never accepted, if it has broken before.
+    pub(super) fn refusal(&self, stream: u32) -> Option<Code> {
+        let state = self.streams.get(&stream)?;
+        state.broken.filter(|_| state.is_ours && !state.is_answered)
+    }
+
     /// Takes bytes of a stream, as many as there are and `into` holds.
     pub(super) fn poll_read(
         &mut self,

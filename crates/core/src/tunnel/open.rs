@@ -1,6 +1,7 @@
 //! Opening a stream for a session: a tunnelled service as a peer.
 
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -12,10 +13,11 @@ use tokio::time::timeout;
 use super::dial;
 use super::mux::Request;
 use super::prove;
-use super::registry::Tunnel;
+use super::registry::{Tunnel, Tunnels};
 use super::stream::TunnelStream;
 use crate::address::Address;
 use crate::error::{SessionError, Source, Status};
+use crate::plan::Plan;
 use crate::session::Session;
 use crate::stream::{Socket, Stream};
 
@@ -57,24 +59,32 @@ pub async fn connect(
     is_last: bool,
 ) -> Result<TunnelStream, SessionError> {
     let Some(tunnels) = &session.plan.tunnel_registry else { return Err(failed("there are no tunnels")) };
-    let tunnel = tunnels.get(&address.tunnel);
     let service = session.plan.services.get(&*format!("local:{}", address.service));
     let patience = service.map_or(PATIENCE, |service| Duration::from_millis(service.pending_timeout_ms));
     let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
-    let stream = match open(session, &tunnel, address, key) {
-        Some(stream) => Some(stream),
+    let tunnel = tunnels.get(&address.tunnel);
+    let opened = match open(session, &tunnel, address, key) {
+        Some(stream) => Some((stream, tunnel)),
         // Another peer is better than waiting.
         None if !is_last => None,
-        None => timeout(patience, come_up(session, &tunnel, address, key)).await.ok(),
+        None => timeout(patience, come_up(session, tunnels, address)).await.ok(),
     };
-    let Some(stream) = stream else {
+    let Some((stream, tunnel)) = opened else {
         return Err(failed(&format!("tunnel {} is down", address.tunnel)));
     };
     tunnel.counters.opened.fetch_add(1, Relaxed);
-    if !is_last {
-        stream.accepted().await.map_err(|code| failed(&format!("{address} refused: {}", code.name())))?;
+    if !is_last && stream.accepted().await.is_err() {
+        return Err(refusal(session, &stream).unwrap_or_else(|| failed("the tunnel is down")));
     }
     Ok(stream)
+}
+
+/// Why the other side has refused the stream, if that is what has ended it; it is counted.
+pub fn refusal(session: &Session, stream: &TunnelStream) -> Option<SessionError> {
+    let (name, code) = stream.refusal()?;
+    let tunnel = session.plan.tunnel_registry.as_ref()?.get(name);
+    tunnel.counters.rejected.fetch_add(1, Relaxed);
+    Some(failed(&format!("refused by the other end of tunnel {name}: {}", code.name())))
 }
 
 /// Tells the two ends of a session what became of its attempt to connect, where one of them is a tunnel: the other
@@ -116,15 +126,36 @@ fn open(session: &Session, tunnel: &Tunnel, address: &TunnelAddress, key: &[u8])
     })
 }
 
-/// Waits for a carrier to come up.
-async fn come_up(session: &Session, tunnel: &Tunnel, address: &TunnelAddress, key: &[u8]) -> TunnelStream {
+/// Waits for a tunnel that leads to the service: the one that the session was sent to, or whichever one its local
+/// service is bound to by then.
+async fn come_up(
+    session: &Session,
+    tunnels: &Tunnels,
+    address: &TunnelAddress,
+) -> (TunnelStream, Arc<Tunnel>) {
     loop {
-        let changed = tunnel.changed.notified();
-        if let Some(stream) = open(session, tunnel, address, key) {
-            return stream;
+        let (stirred, plan) = tunnels.now();
+        let plan = plan.as_deref().unwrap_or(&session.plan);
+        let service = plan.services.get(&*format!("local:{}", address.service));
+        let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
+        for address in iter::once(address.clone()).chain(bound(session, plan)) {
+            let tunnel = tunnels.get(&address.tunnel);
+            if let Some(stream) = open(session, &tunnel, &address, key) {
+                return (stream, tunnel);
+            }
         }
-        changed.await;
+        stirred.await;
     }
+}
+
+/// Where the session's local service leads to, if that is how it came.
+fn bound(session: &Session, plan: &Plan) -> impl Iterator<Item = TunnelAddress> {
+    let upstream = plan.upstreams.get(&*session.server.spec.id).map(|upstream| Arc::clone(&upstream.spec));
+    let is_service = session.server.spec.id.starts_with("service:");
+    upstream.filter(|_| is_service).into_iter().flat_map(|upstream| {
+        let addresses = upstream.peers.iter().filter_map(|peer| peer.address.strip_prefix("tunnel:"));
+        addresses.filter_map(TunnelAddress::parse).collect::<Vec<_>>()
+    })
 }
 
 fn failed(text: &str) -> SessionError {

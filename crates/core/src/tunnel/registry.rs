@@ -1,8 +1,8 @@
 //! The tunnels that there are, by name: their carriers, and who keeps them up.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use qanat_plan as spec;
 use qanat_wire::tunnel_frame::Code;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::AbortHandle;
 
 use super::carrier::Carrier;
@@ -24,14 +25,22 @@ use crate::plan::Plan;
 #[derive(Default)]
 pub struct Tunnels {
     known: Mutex<HashMap<Arc<str>, Arc<Tunnel>>>,
+    /// What is configured now: whoever waits for a tunnel may be led to another one.
+    plan: Mutex<Weak<Plan>>,
+    /// A carrier has come, or the plan has changed.
+    stirred: Arc<Notify>,
 }
 
 /// A tunnel, up or not.
 pub(super) struct Tunnel {
     pub(super) name: Arc<str>,
     state: Mutex<State>,
-    /// A carrier has come.
+    /// A carrier has come, or has gone.
     pub(super) changed: Notify,
+    /// As that of all tunnels.
+    stirred: Arc<Notify>,
+    /// Somebody wants it up now.
+    pub(super) wanted: Notify,
     /// Streams that the other side has open here.
     pub(super) serving: AtomicU64,
     pub(super) counters: Counters,
@@ -43,6 +52,7 @@ pub(super) struct Counters {
     pub(super) opened: AtomicU64,
     pub(super) served: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) rejected: AtomicU64,
     pub(super) carriers: AtomicU64,
 }
 
@@ -73,12 +83,21 @@ pub(super) enum Progress {
     Reconnecting(String),
     /// The other side is not trusted, or does not trust us.
     AuthFailed(String),
+    /// The other side has removed the tunnel: it is not dialled before somebody asks for it again.
+    Removed,
 }
 
 impl Tunnel {
-    fn new(name: Arc<str>) -> Self {
-        let (changed, serving) = (Notify::new(), AtomicU64::new(0));
-        Self { name, state: Mutex::default(), changed, serving, counters: Counters::default() }
+    fn new(name: Arc<str>, stirred: Arc<Notify>) -> Self {
+        Self {
+            name,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            stirred,
+            wanted: Notify::new(),
+            serving: AtomicU64::new(0),
+            counters: Counters::default(),
+        }
     }
 
     /// Works on its state. Do not wait in it.
@@ -111,6 +130,7 @@ impl Tunnel {
         });
         self.counters.carriers.fetch_add(1, Relaxed);
         self.changed.notify_waiters();
+        self.stirred.notify_waiters();
         for carrier in replaced {
             carrier.end(Code::Superseded);
         }
@@ -127,14 +147,18 @@ impl Tunnel {
         let here = thread::current().id();
         let state = self.state.lock();
         let open = || state.carriers.iter().filter(|carrier| carrier.is_open());
-        let nearest = open().find(|carrier| carrier.thread == here);
-        nearest.or_else(|| open().min_by_key(|carrier| carrier.with(|mux, _| mux.backlog()))).cloned()
+        let load = |carrier: &&Arc<Carrier>| carrier.with(|mux, _| (mux.backlog(), mux.count()));
+        let nearest = open().filter(|carrier| carrier.thread == here).min_by_key(load);
+        nearest.or_else(|| open().min_by_key(load)).cloned()
     }
 
-    /// Ends the carriers of one role.
-    fn end(&self, role: Role, code: Code) {
-        let carriers: Vec<_> = self
-            .with(|state| state.carriers.iter().filter(|carrier| carrier.role == role).cloned().collect());
+    /// Ends the carriers of one role, and forgets them.
+    pub(super) fn end(&self, role: Role, code: Code) {
+        let carriers: Vec<_> = self.with(|state| {
+            let (ended, kept) = state.carriers.drain(..).partition(|carrier| carrier.role == role);
+            state.carriers = kept;
+            ended
+        });
         for carrier in carriers {
             carrier.end(code);
         }
@@ -165,9 +189,15 @@ impl Tunnels {
             Arc::strong_count(tunnel) > 1 || tunnel.with(|s| !s.carriers.is_empty() || s.dialling.is_some())
         });
         let name: Arc<str> = name.into();
-        let tunnel = Arc::new(Tunnel::new(Arc::clone(&name)));
+        let tunnel = Arc::new(Tunnel::new(Arc::clone(&name), Arc::clone(&self.stirred)));
         known.insert(name, Arc::clone(&tunnel));
         tunnel
+    }
+
+    /// What is configured now, and what to wait for if it does not lead anywhere.
+    pub(super) fn now(&self) -> (Notified<'_>, Option<Arc<Plan>>) {
+        let stirred = self.stirred.notified();
+        (stirred, self.plan.lock().upgrade())
     }
 
     /// All that are known.
@@ -198,9 +228,15 @@ impl Tunnels {
         }
     }
 
-    /// Returns once a tunnel is up. Cancel safe.
+    /// Returns once a tunnel is up; one that is not is dialled now. Cancel safe.
     pub async fn up(&self, name: &str) {
         let tunnel = self.get(name);
+        tunnel.with(|state| {
+            if state.progress == Progress::Removed {
+                state.progress = Progress::Connecting;
+            }
+        });
+        tunnel.wanted.notify_waiters();
         loop {
             let changed = tunnel.changed.notified();
             if tunnel.with(|state| !state.carriers.is_empty()) {
@@ -220,7 +256,9 @@ impl Tunnels {
     }
 
     /// Keeps up what the plan says, and nothing else.
-    pub fn reconcile(&self, plan: &Plan, threads: &[Thread]) {
+    pub fn reconcile(&self, plan: &Arc<Plan>, threads: &[Thread]) {
+        *self.plan.lock() = Arc::downgrade(plan);
+        self.stirred.notify_waiters();
         for tunnel in self.all() {
             if !plan.tunnels.contains_key(&tunnel.name) {
                 tunnel.stop_dialling();

@@ -13,7 +13,7 @@ use super::registry::{Progress, Tunnel, Tunnels};
 pub struct TunnelSnapshot {
     /// Its name.
     pub name: String,
-    /// `up`, `idle`, `connecting`, `reconnecting` or `auth_failed`.
+    /// `up`, `idle`, `connecting`, `reconnecting`, `auth_failed` or `removed`.
     pub state: &'static str,
     /// Why it is not up, if that is known.
     pub error: Option<String>,
@@ -27,6 +27,8 @@ pub struct TunnelSnapshot {
     pub served: u64,
     /// Streams that this side has refused.
     pub refused: u64,
+    /// Streams of this side that the other side has refused.
+    pub rejected: u64,
     /// Carriers that ever came up.
     pub connected: u64,
 }
@@ -72,6 +74,7 @@ impl TunnelSnapshot {
             Progress::Connecting => ("connecting", None),
             Progress::Reconnecting(error) => ("reconnecting", Some(error)),
             Progress::AuthFailed(error) => ("auth_failed", Some(error)),
+            Progress::Removed => ("removed", Some("removed by the other end".to_owned())),
         };
         let counters = &tunnel.counters;
         Self {
@@ -83,6 +86,7 @@ impl TunnelSnapshot {
             opened: counters.opened.load(Relaxed),
             served: counters.served.load(Relaxed),
             refused: counters.refused.load(Relaxed),
+            rejected: counters.rejected.load(Relaxed),
             connected: counters.carriers.load(Relaxed),
         }
     }

@@ -52,6 +52,12 @@ impl TunnelStream {
     pub async fn accepted(&self) -> Result<(), Code> {
         poll_fn(|cx| self.carrier.with(|mux, _| mux.poll_accepted(cx, self.number))).await
     }
+
+    /// The name of its tunnel, and why the other side has refused it, if that is so.
+    pub(super) fn refusal(&self) -> Option<(&str, Code)> {
+        let code = self.carrier.with(|mux, _| mux.refusal(self.number))?;
+        Some((&self.carrier.tunnel, code))
+    }
 }
 
 impl fmt::Debug for TunnelStream {

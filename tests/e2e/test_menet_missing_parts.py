@@ -66,16 +66,18 @@ def test_a_service_that_closes_while_down_resets_visitors_at_once(
 
 def test_without_a_remote_service_a_visitor_is_reset_at_once(pair: tuple[Node, Node]) -> None:
     way = Forwarding(*pair, 9).make(without="remote")
+    before = refused(way.far)
     assert seconds_to_reset(way.port) < AT_ONCE
-    assert refused(way.far) == 5
+    assert refused(way.far) == before + 5
     assert "no_service" in way.far.gateway.wait_for_log("service s refused: no_service")
 
 
 def test_without_a_remote_binding_the_target_is_never_dialled(pair: tuple[Node, Node]) -> None:
     with listen() as target:
         way = Forwarding(*pair, port_of(target)).make(without="bind_remote")
+        before = refused(way.far)
         assert seconds_to_reset(way.port) < AT_ONCE
-        assert refused(way.far) == 5
+        assert refused(way.far) == before + 5
         assert way.far.gateway.wait_for_log("service s refused: not_bound")
         assert nobody_came(target)
 

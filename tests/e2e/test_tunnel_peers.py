@@ -198,8 +198,8 @@ def test_handlers_look_at_a_visitor_before_the_tunnel_is_asked(
     far = start(stack, tmp_path, "far", far_side(f"127.0.0.1:{target}", "t"))
     rest = """
     stream {
-        python_import seen from=py;
-        server { listen 127.0.0.1:@visitors; python_preread seen.word; proxy_pass tunnel:t/s; }
+        python_path ../py;
+        server { listen 127.0.0.1:@visitors; preread_by_python seen:word; proxy_pass tunnel:t/s; }
     }
     """
     (tmp_path / "near" / "py").mkdir(parents=True)
@@ -209,12 +209,12 @@ def test_handlers_look_at_a_visitor_before_the_tunnel_is_asked(
     assert echoed(port, b"hello\nworld") == b"hello\nworld"
     with connect(port) as visitor:
         visitor.sendall(b"deny\n")
-        assert visitor.recv(10) == b""
+        assert read_all(visitor) == b"no"
 
 
 HANDLER = '''
 async def word(session):
     """Look at the first line."""
     if await session.peek(5) == b"deny\\n":
-        session.deny()
+        session.reject(403, b"no")
 '''

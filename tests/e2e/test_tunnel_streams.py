@@ -7,6 +7,8 @@ import os
 import socket
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from operator import sub
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.harness.clients import connect, is_reset, read_all, reset
@@ -121,8 +123,15 @@ def test_a_slow_reader_stops_only_its_own_stream(pair: tuple[Node, Node]) -> Non
 
 
 def test_many_streams_at_once(pair: tuple[Node, Node]) -> None:
+    def descriptors() -> list[int]:
+        pids = [node.gateway.process.pid for node in pair if node.gateway.process is not None]
+        return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids]
+
     with serve(echo) as target:
         way = Forwarding(*pair, target).make()
+        carriers = way.near.config
+        until(lambda: len(carriers()["tunnels"]["t"]["carriers"]) == 2, "both carriers")
+        before = descriptors()
         visitors = [way.visit() for _ in range(100)]
         assert all(talks(visitor, b"%d" % number) for number, visitor in enumerate(visitors))
         for visitor in visitors:
@@ -132,6 +141,8 @@ def test_many_streams_at_once(pair: tuple[Node, Node]) -> None:
             return all(node.config()["connections"]["t"]["serving"] == 0 for node in pair)
 
         until(is_idle, "all streams to end at both ends")
+        # A few pipes may be kept for the next sessions.
+        until(lambda: max(map(sub, descriptors(), before)) < 20, "descriptors to be closed")
 
 
 def test_200_services_share_a_tunnel(pair: tuple[Node, Node]) -> None:

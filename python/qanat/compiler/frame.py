@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
-from qanat.compiler import plan
+from qanat.compiler import frame_plan
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.frame_format import (
     PATHS,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def read_frame(compilation: Compilation, directive: Directive) -> plan.Frame:
+def read_frame(compilation: Compilation, directive: Directive) -> frame_plan.Frame:
     """Read a `frame` block; what it leaves to the preread phase is 0 in the result."""
     entries = {entry.name: entry for entry in directive.block or ()}
     before = len(compilation.problems)
@@ -45,12 +45,12 @@ def read_frame(compilation: Compilation, directive: Directive) -> plan.Frame:
             compilation.refuse(entry, f"{error}")
         return default
 
-    no_fields: tuple[plan.FrameField, ...] = ()
+    no_fields: tuple[frame_plan.FrameField, ...] = ()
     fields, size = read(
         "header", lambda entry: header_fields(entry.args[0], entry.args[1:]), (no_fields, 0)
     )
-    raw: plan.FrameBody = "raw"
-    frame = plan.Frame(
+    raw: frame_plan.FrameBody = "raw"
+    frame = frame_plan.Frame(
         fields=fields,
         header=size,
         end=_read_end(read, fields),
@@ -70,14 +70,16 @@ def read_frame(compilation: Compilation, directive: Directive) -> plan.Frame:
 
 
 def _read_end(
-    read: Callable[..., plan.FrameEnd], fields: tuple[plan.FrameField, ...]
-) -> plan.FrameEnd:
-    end: plan.FrameEnd = plan.EndByHeader()
+    read: Callable[..., frame_plan.FrameEnd], fields: tuple[frame_plan.FrameField, ...]
+) -> frame_plan.FrameEnd:
+    end: frame_plan.FrameEnd = frame_plan.EndByHeader()
     end = read("length", lambda entry: _read_length(entry, fields), end)
     return read("delimiter", lambda entry: end_by_delimiter(delimiter_bytes(entry.args[0])), end)
 
 
-def _read_length(directive: Directive, fields: tuple[plan.FrameField, ...]) -> plan.FrameEnd:
+def _read_length(
+    directive: Directive, fields: tuple[frame_plan.FrameField, ...]
+) -> frame_plan.FrameEnd:
     name, *parameters = directive.args
     adjust = 0
     for parameter in parameters:
@@ -93,10 +95,10 @@ def _read_length(directive: Directive, fields: tuple[plan.FrameField, ...]) -> p
     return end_by_length(fields, name, adjust)
 
 
-FRAME: Setting[plan.Frame | None] = Setting("frame", read_frame, None)
+FRAME: Setting[frame_plan.Frame | None] = Setting("frame", read_frame, None)
 
 
-def make_frame(level: Level, largest: int, timeout_ms: int) -> plan.Frame | None:
+def make_frame(level: Level, largest: int, timeout_ms: int) -> frame_plan.Frame | None:
     """Make the frame of a server; `largest` and `timeout_ms` hold where it says nothing itself."""
     frame = level.get(FRAME)
     if frame is None:
@@ -106,7 +108,7 @@ def make_frame(level: Level, largest: int, timeout_ms: int) -> plan.Frame | None
     )
 
 
-def note_variables(compilation: Compilation, frame: plan.Frame | None) -> None:
+def note_variables(compilation: Compilation, frame: frame_plan.Frame | None) -> None:
     """Let the variables of a frame be used."""
     if frame is not None:
         compilation.frame_variables |= variables_of(frame)

@@ -8,14 +8,14 @@ import struct
 import sys
 from typing import Literal
 
-from qanat.compiler import plan
+from qanat.compiler import frame_plan
 
 RESERVED = frozenset({"body", "bytes", "varint"})
 """Names that a field cannot have: variables, or words of the declaration, have them."""
 PATHS = ("json_", "msgpack_")
 SKIPPED = "_"
 VARINT = "varint"
-BODIES: tuple[plan.FrameBody, ...] = ("raw", "json", "msgpack")
+BODIES: tuple[frame_plan.FrameBody, ...] = ("raw", "json", "msgpack")
 
 _ORDERS = {
     ">": False,
@@ -37,7 +37,9 @@ _NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})", re.ASCII)
 
 
-def header_fields(text: str, names: tuple[str, ...]) -> tuple[tuple[plan.FrameField, ...], int]:
+def header_fields(
+    text: str, names: tuple[str, ...]
+) -> tuple[tuple[frame_plan.FrameField, ...], int]:
     """Read a header as Python's `struct` writes it, with a name for each value.
 
     Return the fields that have names, and the size of the header in bytes.
@@ -49,7 +51,7 @@ def header_fields(text: str, names: tuple[str, ...]) -> tuple[tuple[plan.FrameFi
             f'{"is" if len(names) == 1 else "are"} given; "_" skips a value'
         )
     fields = [
-        plan.FrameField(
+        frame_plan.FrameField(
             name=_field_name(name), offset=offset, width=width, kind=kind, little=little
         )
         for name, (offset, width, kind, little) in zip(names, places, strict=True)
@@ -114,24 +116,26 @@ def _field_name(name: str) -> str:
     return lower
 
 
-def end_by_length(fields: tuple[plan.FrameField, ...], name: str, adjust: int) -> plan.FrameEnd:
+def end_by_length(
+    fields: tuple[frame_plan.FrameField, ...], name: str, adjust: int
+) -> frame_plan.FrameEnd:
     """Let a field, or a varint after the header, count the bytes that follow."""
     if name == VARINT:
-        return plan.EndByVarint(adjust=adjust)
+        return frame_plan.EndByVarint(adjust=adjust)
     for index, field in enumerate(fields):
         if field.name == name.lower():
             if field.kind not in {"unsigned", "signed"}:
                 raise ValueError(f'field "{name}" is not a number, so it cannot be the length')
-            return plan.EndByField(index=index, adjust=adjust)
+            return frame_plan.EndByField(index=index, adjust=adjust)
     there = ", ".join(field.name for field in fields) or "none"
     raise ValueError(f'"{name}" is not "varint" and no field of the header: there are {there}')
 
 
-def end_by_delimiter(delimiter: bytes) -> plan.FrameEnd:
+def end_by_delimiter(delimiter: bytes) -> frame_plan.FrameEnd:
     r"""Let the body end before a delimiter."""
     if not delimiter:
         raise ValueError("a delimiter has at least one byte")
-    return plan.EndByDelimiter(bytes=delimiter)
+    return frame_plan.EndByDelimiter(bytes=delimiter)
 
 
 def delimiter_bytes(text: str) -> bytes:
@@ -145,7 +149,7 @@ def delimiter_bytes(text: str) -> bytes:
     return data + text[end:].encode("utf-8", "surrogateescape")
 
 
-def body_kind(text: str) -> plan.FrameBody:
+def body_kind(text: str) -> frame_plan.FrameBody:
     """Read what the body is."""
     for body in BODIES:
         if text == body:
@@ -153,9 +157,9 @@ def body_kind(text: str) -> plan.FrameBody:
     raise ValueError(f'a body is json, msgpack or raw, not "{text}"')
 
 
-def check_whole(frame: plan.Frame) -> None:
+def check_whole(frame: frame_plan.Frame) -> None:
     """Refuse a frame that has no end, or whose parts contradict each other."""
-    if isinstance(frame.end, plan.EndByHeader):
+    if isinstance(frame.end, frame_plan.EndByHeader):
         if not frame.header:
             raise ValueError('a frame needs a "header", a "length" or a "delimiter"')
         if frame.body != "raw":
@@ -166,7 +170,7 @@ def check_whole(frame: plan.Frame) -> None:
         raise ValueError(f"the {frame.header} bytes of the header are more than max {frame.max}")
 
 
-def variables_of(frame: plan.Frame) -> set[str]:
+def variables_of(frame: frame_plan.Frame) -> set[str]:
     """List the variables that a frame has, without `frame_`; those ending in `_` are prefixes."""
     names = {"bytes", "body", *(field.name for field in frame.fields)}
     if frame.body != "raw":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from qanat.compiler import plan
+from qanat.compiler import plan, socket_plan
 from qanat.compiler.address import AddressError, is_wildcard, parse_address, with_port
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.units import LARGEST_U32, parse_number, parse_size, parse_time_s
@@ -46,7 +46,7 @@ class Listen:
     mesh: bool = False
     bind: bool = False
     set: bool = False
-    socket: plan.SocketOptions = field(default_factory=plan.SocketOptions)
+    socket: socket_plan.SocketOptions = field(default_factory=socket_plan.SocketOptions)
     addresses: tuple[str, ...] = ()
 
     @property
@@ -153,24 +153,24 @@ _FLAGS: dict[str, Callable[[Listen], None]] = {
 }
 
 
-def _with(options: plan.SocketOptions, **values: object) -> plan.SocketOptions:
-    fields = {name: getattr(options, name) for name in plan.SocketOptions.__struct_fields__}
-    return plan.SocketOptions(**(fields | values))
+def _with(options: socket_plan.SocketOptions, **values: object) -> socket_plan.SocketOptions:
+    fields = {name: getattr(options, name) for name in socket_plan.SocketOptions.__struct_fields__}
+    return socket_plan.SocketOptions(**(fields | values))
 
 
-def _backlog(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
+def _backlog(options: socket_plan.SocketOptions, value: str) -> socket_plan.SocketOptions:
     return _with(options, backlog=_positive("backlog", value, parse_number(value)))
 
 
-def _rcvbuf(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
+def _rcvbuf(options: socket_plan.SocketOptions, value: str) -> socket_plan.SocketOptions:
     return _with(options, rcvbuf=_positive("rcvbuf", value, parse_size(value)))
 
 
-def _sndbuf(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
+def _sndbuf(options: socket_plan.SocketOptions, value: str) -> socket_plan.SocketOptions:
     return _with(options, sndbuf=_positive("sndbuf", value, parse_size(value)))
 
 
-def _fastopen(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
+def _fastopen(options: socket_plan.SocketOptions, value: str) -> socket_plan.SocketOptions:
     length = parse_number(value)
     if length is None or length > LARGEST_U32:
         raise Refused(f'invalid fastopen "fastopen={value}"')
@@ -183,20 +183,20 @@ def _positive(name: str, value: str, number: int | None) -> int:
     return number
 
 
-def _ipv6only(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
+def _ipv6only(options: socket_plan.SocketOptions, value: str) -> socket_plan.SocketOptions:
     if value not in {"on", "off"}:
         raise Refused(f'invalid ipv6only flags "{value}"')
     return _with(options, ipv6only=value == "on")
 
 
-def _so_keepalive(options: plan.SocketOptions, value: str) -> plan.SocketOptions:
+def _so_keepalive(options: socket_plan.SocketOptions, value: str) -> socket_plan.SocketOptions:
     if value in {"on", "off"}:
-        return _with(options, keepalive=plan.Keepalive(on=value == "on"))
+        return _with(options, keepalive=socket_plan.Keepalive(on=value == "on"))
     parts = value.split(":")
     if len(parts) > 3 or not any(parts):
         raise Refused(f'invalid so_keepalive value: "{value}"')
     idle, interval, count = (*parts, "", "")[:3]
-    keepalive = plan.Keepalive(
+    keepalive = socket_plan.Keepalive(
         on=True,
         idle_s=_keepalive_part(value, idle, parse_time_s(idle)),
         interval_s=_keepalive_part(value, interval, parse_time_s(interval)),
@@ -213,7 +213,9 @@ def _keepalive_part(value: str, part: str, number: int | None) -> int | None:
     return number
 
 
-_SOCKET_OPTIONS: dict[str, Callable[[plan.SocketOptions, str], plan.SocketOptions]] = {
+_SOCKET_OPTIONS: dict[
+    str, Callable[[socket_plan.SocketOptions, str], socket_plan.SocketOptions]
+] = {
     "backlog": _backlog,
     "rcvbuf": _rcvbuf,
     "sndbuf": _sndbuf,

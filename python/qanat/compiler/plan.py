@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from qanat.compiler.frame_plan import Frame  # noqa: TC001 - msgspec reads the annotations
 from qanat.compiler.record import Record, ServerName
 from qanat.compiler.rule_plan import (  # noqa: TC001 - msgspec reads the annotations
     ProxyToRules,
     Rule,
     RuleTable,
 )
+from qanat.compiler.socket_plan import SocketOptions
 from qanat.compiler.tunnel_plan import (  # noqa: TC001 - msgspec reads the annotations
     Binding,
     Service,
@@ -28,28 +30,6 @@ SCHEMA = 1
 # capture).
 Part = tuple[bool, str]
 Template = tuple[Part, ...]
-
-
-class Keepalive(Record, frozen=True, kw_only=True):
-    """`so_keepalive=` of accepted sockets."""
-
-    on: bool
-    idle_s: int | None = None
-    interval_s: int | None = None
-    count: int | None = None
-
-
-class SocketOptions(Record, frozen=True, kw_only=True):
-    """Socket options of `listen`; `None` leaves the system's default."""
-
-    backlog: int = 511
-    rcvbuf: int | None = None
-    sndbuf: int | None = None
-    keepalive: Keepalive | None = None
-    ipv6only: bool = True
-    fastopen: int | None = None
-    reuseport: bool = False
-    deferred: bool = False
 
 
 class Listener(Record, frozen=True, kw_only=True):
@@ -81,58 +61,6 @@ class SetVariable(Record, frozen=True, kw_only=True):
 
     name: str
     value: Template
-
-
-class FrameField(Record, frozen=True, kw_only=True):
-    """A field of a frame's header."""
-
-    name: str
-    offset: int
-    width: int
-    kind: Literal["unsigned", "signed", "bool", "bytes", "text"]
-    little: bool = False
-
-
-class EndByHeader(Record, frozen=True, kw_only=True, tag_field="type", tag="header"):
-    """A frame that is only a header."""
-
-
-class EndByField(Record, frozen=True, kw_only=True, tag_field="type", tag="field"):
-    """A field counts the bytes after the header, give or take `adjust`."""
-
-    index: int
-    adjust: int = 0
-
-
-class EndByVarint(Record, frozen=True, kw_only=True, tag_field="type", tag="varint"):
-    """A varint after the header counts the bytes after itself, give or take `adjust`."""
-
-    adjust: int = 0
-
-
-# By its own name, a field of that name would hide it.
-_Bytes = bytes
-
-
-class EndByDelimiter(Record, frozen=True, kw_only=True, tag_field="type", tag="delimiter"):
-    """The body ends before these bytes."""
-
-    bytes: _Bytes
-
-
-FrameEnd = EndByHeader | EndByField | EndByVarint | EndByDelimiter
-FrameBody = Literal["raw", "json", "msgpack"]
-
-
-class Frame(Record, frozen=True, kw_only=True):
-    """`frame { … }`: what the first bytes of a client are to make."""
-
-    fields: tuple[FrameField, ...] = ()
-    header: int = 0
-    end: FrameEnd = EndByHeader()
-    body: FrameBody = "raw"
-    max: int
-    timeout_ms: int
 
 
 class Preread(Record, frozen=True, kw_only=True):

@@ -21,15 +21,14 @@ from msgspec import structs
 from qanat.compiler.compilation import Resolve, resolve_host
 from qanat.compiler.plan import ChangeSet
 from qanat.config.errors import ConfigError, Problem
+from qanat.control.blame import blamed
 from qanat.control.errors import ListenRefused, PlanRefused, WorkerLate
 from qanat.control.handlers import NoHandlers
 from qanat.control.hosts import Addresses, Hosts
-from qanat.control.index import KINDS, PlanIndex, diff
+from qanat.control.index import PlanIndex, diff
 from qanat.control.live_tunnels import LiveTunnels
 from qanat.control.rebuild import rebuild, stored_of
-from qanat.control.rule_state import rule_references
 from qanat.control.rules import putting_rule, putting_table, removing_rule, removing_table
-from qanat.control.state import FileAccess, Key, State, Step, references
 from qanat.control.store_changes import store_changes, undo
 from qanat.control.tunnel_identity import NodeIdentity, load_identity
 from qanat.control.turns import Limits, Turn, Turns
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from qanat.control.engine import Engine
     from qanat.control.handlers import Handlers
     from qanat.control.rules import TableSpec
+    from qanat.control.state import FileAccess, Key, State, Step
     from qanat.store.base import Store, Stored
 
 P = ParamSpec("P")
@@ -295,10 +295,10 @@ class LiveGateway:
             try:
                 return state, self.engine.prepare(change)
             except (PlanRefused, ListenRefused) as error:
-                blamed = _blamed(state, error)
-                if not blamed:
+                culprits = blamed(state, error)
+                if not culprits:
                     raise
-                excluded.update(dict.fromkeys(blamed, str(error)))
+                excluded.update(dict.fromkeys(culprits, str(error)))
 
     async def _reload(self, compiled: Compiled, addresses: Addresses) -> None:
         state, ticket = await self._run(self._prepare_reload, self.state, compiled, addresses)
@@ -373,31 +373,3 @@ class LiveGateway:
     def skipped(self) -> tuple[SkippedView, ...]:
         """Show the stored virtual servers that cannot be served."""
         return self.status().skipped
-
-
-def _blamed(state: State, error: PlanRefused | ListenRefused) -> list[Key]:
-    """Find the virtual servers of the API that a refusal is about; none if the file is to blame."""
-    if isinstance(error, ListenRefused):
-        kind, ident = "listeners", error.listener
-    else:
-        kind, ident = error.kind, error.ident
-    if kind in KINDS and state.is_static(kind, ident):
-        return []
-    if kind == "rules":
-        table, _, name = ident.partition("/")
-        return [(table, name)]
-    if kind == "rule_tables":
-        return [(ident, "")]
-    if kind == "listeners":
-        return list(state.members.get(ident, {}).values())
-    rules = [
-        key
-        for key in state.rules.records
-        if key[1] and (kind, ident) in rule_references(state.index.rules["/".join(key)])
-    ]
-    return rules + [
-        key
-        for key, dynamic in state.dynamic.items()
-        if (kind == "servers" and dynamic.server == ident)
-        or (kind, ident) in references(state.index.servers[dynamic.server])
-    ]

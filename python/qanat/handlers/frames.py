@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from qanat._native import FrameParser
-from qanat.compiler import frame_format, plan
+from qanat.compiler import frame_format, frame_plan
 from qanat.compiler.units import LARGEST_U32
 
 if TYPE_CHECKING:
@@ -84,19 +84,19 @@ class FrameFormat:
         delimiter: bytes | None = None,
         body: Literal["raw", "json", "msgpack"] = "raw",
     ) -> None:
-        fields: tuple[plan.FrameField, ...] = ()
+        fields: tuple[frame_plan.FrameField, ...] = ()
         size = 0
         if header:
             fields, size = frame_format.header_fields(header, tuple(names))
         if length is not None and delimiter is not None:
             raise ValueError("a frame ends by its length or by a delimiter, not by both")
-        end: plan.FrameEnd = plan.EndByHeader()
+        end: frame_plan.FrameEnd = frame_plan.EndByHeader()
         if length is not None:
             end = frame_format.end_by_length(fields, length, adjust)
         elif delimiter is not None:
             end = frame_format.end_by_delimiter(delimiter)
         kind = frame_format.body_kind(body)
-        frame = plan.Frame(
+        frame = frame_plan.Frame(
             fields=fields, header=size, end=end, body=kind, max=LARGEST_U32, timeout_ms=0
         )
         frame_format.check_whole(frame)

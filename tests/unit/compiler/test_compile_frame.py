@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import structs
 
-from qanat.compiler import plan
+from qanat.compiler import frame_plan, plan
 from qanat.compiler.frame_format import delimiter_bytes, header_fields
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LOGIN = 'header ">ccHH" type version wait length; length length; body json;'
 
 
-def frame_of(site: Site, text: str, around: str = "") -> plan.Frame:
+def frame_of(site: Site, text: str, around: str = "") -> frame_plan.Frame:
     """Compile a server with a frame."""
     compiled = site.stream(f"{around} server {{ listen 1; return x; frame {{ {text} }} }}")
     frame = compiled.objects.servers[0].preread.frame
@@ -37,7 +37,7 @@ def test_a_header_is_laid_out_as_struct_does_it(site: Site) -> None:
         ("length", 4, 2),
     ]
     assert [field.kind for field in frame.fields] == ["bytes", "bytes", "unsigned", "unsigned"]
-    assert (frame.header, frame.end, frame.body) == (6, plan.EndByField(index=3), "json")
+    assert (frame.header, frame.end, frame.body) == (6, frame_plan.EndByField(index=3), "json")
 
 
 def test_values_without_a_name_take_their_place(site: Site) -> None:
@@ -48,21 +48,21 @@ def test_values_without_a_name_take_their_place(site: Site) -> None:
         ("id", 10, 8, "unsigned", True),
         ("up", 18, 1, "bool", True),
     ]
-    assert (frame.header, frame.end) == (19, plan.EndByHeader())
+    assert (frame.header, frame.end) == (19, frame_plan.EndByHeader())
 
 
 @pytest.mark.parametrize(
     ("text", "end"),
     [
-        ('header ">H" Length; length length adjust=-2;', plan.EndByField(index=0, adjust=-2)),
-        ('length varint; header ">B" type;', plan.EndByVarint()),
-        ("length varint adjust=4;", plan.EndByVarint(adjust=4)),
-        (r'delimiter "\r\n";', plan.EndByDelimiter(bytes=b"\r\n")),
-        (r'delimiter "\x00\xffé";', plan.EndByDelimiter(bytes=b"\0\xff\xc3\xa9")),
+        ('header ">H" Length; length length adjust=-2;', frame_plan.EndByField(index=0, adjust=-2)),
+        ('length varint; header ">B" type;', frame_plan.EndByVarint()),
+        ("length varint adjust=4;", frame_plan.EndByVarint(adjust=4)),
+        (r'delimiter "\r\n";', frame_plan.EndByDelimiter(bytes=b"\r\n")),
+        (r'delimiter "\x00\xffé";', frame_plan.EndByDelimiter(bytes=b"\0\xff\xc3\xa9")),
     ],
 )
 def test_a_frame_ends_by_a_field_a_varint_or_a_delimiter(
-    site: Site, text: str, end: plan.FrameEnd
+    site: Site, text: str, end: frame_plan.FrameEnd
 ) -> None:
     assert frame_of(site, text).end == end
 
@@ -89,7 +89,7 @@ def test_that_of_a_server_replaces_that_of_stream(site: Site) -> None:
     assert first is not None
     assert first.body == "json"
     assert second is not None
-    assert second.end == plan.EndByDelimiter(bytes=b";")
+    assert second.end == frame_plan.EndByDelimiter(bytes=b";")
 
 
 def test_its_variables_can_be_used_everywhere(site: Site) -> None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qanat.compiler.plan import Keepalive, Listener
+from qanat.compiler.socket_plan import Keepalive
 
 if TYPE_CHECKING:
     from tests.harness.compiler_site import Site
+
+    from qanat.compiler.plan import Listener
 
 
 def listeners(site: Site, text: str) -> dict[str, Listener]:

@@ -1,6 +1,7 @@
 //! From `proxy_pass` to a connected peer: one attempt after another until one succeeds or none is left.
 
 mod chosen;
+mod failure;
 mod verified;
 
 use std::io;
@@ -17,6 +18,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 pub(crate) use self::chosen::another;
+use self::failure::{connect_failed, peer_error, short, timed_out};
 use crate::address::Address;
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::{session_error, session_event, session_line};
@@ -321,24 +323,6 @@ fn bind_source(socket: &socket2::Socket, local: SocketAddr, transparent: bool) -
         }?;
     }
     socket.bind(&local.into())
-}
-
-fn connect_failed(call: &str, error: io::Error) -> SessionError {
-    let text = format!("{call} failed");
-    if shortage::is_shortage(&error) { short(text, error) } else { peer_error(&text).because(error) }
-}
-
-/// Our own shortage is nobody's failure: the peer is not blamed for it.
-fn short(text: impl Into<String>, error: io::Error) -> SessionError {
-    SessionError::new(Status::BadGateway, Source::Shortage, Level::Error, text).because(error)
-}
-
-fn timed_out() -> SessionError {
-    peer_error("upstream timed out").because(io::Error::from_raw_os_error(libc::ETIMEDOUT))
-}
-
-fn peer_error(text: &str) -> SessionError {
-    SessionError::new(Status::BadGateway, Source::Peer, Level::Error, text)
 }
 
 /// An error that names the group where no peer could be named.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import typer.main
+from mypy import api
 
 from qanat import Gateway
 from qanat.cli import nginx
@@ -113,6 +114,13 @@ def leads(page: Path, link: str) -> bool:
 def anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def test_python_passes_a_strict_type_checker(tmp_path: Path) -> None:
+    for number, (_, text) in enumerate(blocks("python")):
+        (tmp_path / f"example_{number}.py").write_text(text)
+    output, errors, _ = api.run(["--strict", "--config-file=", str(tmp_path)])
+    assert output.startswith("Success"), output + errors
 
 
 @pytest.mark.parametrize("text", by_place(one for one in blocks("python") if "Gateway(" in one[1]))

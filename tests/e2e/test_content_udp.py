@@ -60,16 +60,19 @@ async def flood(session: DatagramSession) -> None:
     session.send(b"short of it")
 
 
+gate = asyncio.Event()
+
+
 async def gated(session: DatagramSession) -> None:
-    opened = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.5, opened.set)
     if (first := session.receive_nowait()) == b"wait":
-        await opened.wait()
+        await gate.wait()
         session.send(b"%d lost" % session.dropped)
     else:
         session.send(first)
     async for datagram in session.datagrams():
-        session.send(datagram)
+        if datagram == b"open":
+            gate.set()
+        session.send(b"%d %d" % (datagram[0], len(datagram)))
 
 
 async def silent(session: DatagramSession) -> None:
@@ -209,10 +212,11 @@ def test_datagrams_wait_for_their_handler_up_to_a_bound(serving: Gateway) -> Non
         for data in large:
             client.send(data)
             other.send(b"tick")  # served all the while
-            assert other.recv(100) == b"tick"
+            assert other.recv(100) in {b"tick", b"116 4"}
+        other.send(b"open")
         assert client.recv(100) == b"4 lost"
-        for data in large[:16]:
-            assert client.recv(65_536) == data
+        for number in range(16):
+            assert client.recv(100) == b"%d 65507" % number
 
 
 def test_silence_ends_the_datagrams(serving: Gateway) -> None:

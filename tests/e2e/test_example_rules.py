@@ -62,7 +62,8 @@ def test_each_kind_of_session_goes_where_its_rule_says(example: Example) -> None
 
 def test_rules_change_under_an_open_connection_and_are_kept(example: Example) -> None:
     port, rules = example.port(9000), "/v1/rules/edge"
-    assert [command.partition(" $rules")[2].split()[0] for command in commands(example)] == [
+    asked = [command.partition(" $rules")[2] for command in commands(example)]
+    assert [path.split()[0] for path in asked if path] == [
         *("/edge/http", "/edge/guest", "/edge", "/edge/guest")
     ]
     http = {"starts_with": ["GET ", "POST "], "pass": f"127.0.0.1:{example.port(8001)}"}
@@ -106,6 +107,8 @@ def test_the_command_line_of_the_readme(example: Example) -> None:
     assert ctl(*put).startswith("put late of edge")
     assert ctl(*put).startswith("is so already")
     assert "tls=off" in ctl("ls", "edge")
+    assert ctl("put", "edge", "web", "starts_with=GET ,POST ", "pass=127.0.0.1:8001")
+    assert 'starts_with="GET ,POST "' in ctl("ls", "edge")
     assert ctl("rm", "edge", "late").startswith("removed late of edge")
     wrong = run(["ctl", "--control", control, "rules", "put", "edge", "x", "pass=nobody"])
     assert wrong.returncode == 1

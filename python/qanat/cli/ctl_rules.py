@@ -185,13 +185,18 @@ def _print_rules(table: Mapping[str, Any]) -> None:
 
 def _conditions(rule: Mapping[str, Any]) -> str:
     words = [
-        f"{name}={','.join(str(value) for value in rule[name])}"
+        f"{name}={_quoted(','.join(str(value) for value in rule[name]))}"
         for name in _CONDITIONS
         if rule[name]
     ]
     if rule["tls"] is not None:
         words.append(f"tls={'on' if rule['tls'] else 'off'}")
     return " ".join(words) or "-"
+
+
+def _quoted(text: str) -> str:
+    """Write a value as a rule of the configuration would: with quotes if there are blanks."""
+    return f'"{text}"' if " " in text else text
 
 
 def _action(item: Mapping[str, Any]) -> str:

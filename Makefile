@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test build dev lint fmt type unit e2e bench docs ci clean system-test system-bench
+.PHONY: help demo test build dev lint fmt type unit e2e soak bench docs ci clean system-test system-bench
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,9 @@ unit: build ## the fast tests
 
 e2e: build system-test ## tests that run the gateway
 	$(BIN)/pytest -n 2 --dist loadfile tests/e2e tests/netns
+
+soak: build ## 100,000 sessions through all phases: memory stays as it was
+	QANAT_SOAK_SESSIONS=100000 $(BIN)/pytest -s tests/soak
 
 lint: $(VENV)/.installed ## style and boundaries, nothing changed
 	@echo "== rustfmt"; cargo fmt --all --check

@@ -68,7 +68,7 @@ def _source(compilation: Compilation, directive: Directive) -> Source:
     text = directive.args[0]
     if directive.name.endswith(BLOCK_SUFFIX):
         _check_code(directive, text)
-        return Source(directive.origin, phase, text, directive.file, directive.line)
+        return Source(directive.origin, phase, text or "pass", directive.file, directive.line)
     if text in compilation.world.functions:
         return Source(text, phase, "", directive.file, directive.line)
     module, colon, function = text.partition(":")

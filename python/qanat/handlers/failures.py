@@ -11,22 +11,22 @@ _OWN = str(Path(__file__).parent)
 
 def describe(error: BaseException) -> str:
     """Say an exception and its last three places, the innermost first."""
-    what = f"{type(error).__name__}: {_message(error)}".rstrip(": ")
     frames = traceback.extract_tb(error.__traceback__)
     places = [
         (frame.filename, frame.lineno or 0, frame.name)
         for frame in frames
         if str(Path(frame.filename).parent) != _OWN
     ]
-    return f"{what}{_said(places)}"
+    return f"{say(error)}{_said(places)}"
 
 
-def _message(error: BaseException) -> str:
-    """Return what an exception says, whose words are users' code as well and may fail."""
+def say(error: BaseException) -> str:
+    """Say an exception: its type, and its words, which are users' code as well and may fail."""
     try:
-        return str(error)
+        words = str(error)
     except BaseException as failure:
-        return f"(saying why raised {type(failure).__name__})"
+        words = f"(saying why raised {type(failure).__name__})"
+    return f"{type(error).__name__}: {words}".rstrip(": ")
 
 
 def waiting_places(awaitable: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import textwrap
 import traceback
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from qanat.config.errors import ConfigError, Problem
+from qanat.handlers.failures import say
 from qanat.handlers.generation import Generation
 from qanat.handlers.hooks import Hooks, collecting
 from qanat.handlers.life import Life
@@ -92,27 +94,31 @@ class _Loading:
             if self.runs_init:
                 exec(code, self.namespace)  # noqa: S102 - the code of the gateway's owner
             return
-        handler = self._load(source)
+        handler = self._load(source, 0)
         if iscoroutinefunction(handler):
             self.generation.life.hooks.startup.append(handler)
         elif self.runs_init:
             handler()
 
-    def _load(self, source: Source) -> Callable[..., Any]:
+    def _load(self, source: Source, arguments: int = 1) -> Callable[..., Any]:
         if source.code:
             return _function(source, self.namespace)
         given = self.sources.functions.get(source.name)
-        return _imported(source.name) if given is None else given
+        if given is not None:
+            return given
+        handler = _imported(source.name)
+        _check_arguments(handler, arguments)
+        return handler
 
 
 @contextmanager
 def _problem_of(source: Source, problems: list[Problem]) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
-        text = f"{type(error).__name__}: {error}{place}"
+        text = f"{say(error)}{place}"
         message = f'cannot load {source.phase} handler "{source.name}": {text}'
         problems.append(Problem(message, source.file, source.line))
 
@@ -126,6 +132,19 @@ def _imported(place: str) -> Callable[..., Any]:
     return handler
 
 
+def _check_arguments(handler: Callable[..., Any], count: int) -> None:
+    """Raise `TypeError` if a handler cannot be called with what it will be called with."""
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return  # What is not written in Python may have none.
+    try:
+        signature.bind(*[None] * count)
+    except TypeError as error:
+        wanted = "one argument, the session" if count else "no arguments"
+        raise TypeError(f"it is called with {wanted}: {error}") from None
+
+
 def _tree(source: Source) -> ast.Module:
     tree = ast.parse(textwrap.dedent(source.code), source.file)
     return ast.increment_lineno(tree, source.line - 1)
@@ -133,7 +152,7 @@ def _tree(source: Source) -> ast.Module:
 
 def _function(source: Source, namespace: dict[str, Any]) -> Callable[..., Any]:
     """Make a function whose body is the code of a block."""
-    body = _tree(source).body or [ast.Pass(lineno=source.line, col_offset=0)]
+    body = _tree(source).body or [_nothing_in(source.line)]
     argument = _NAME_OF_LOG if source.phase == "log" else _NAME
     is_async = any(_awaits(statement) for statement in body)
     keyword = "async def" if is_async else "def"
@@ -147,6 +166,10 @@ def _function(source: Source, namespace: dict[str, Any]) -> Callable[..., Any]:
     return made
 
 
+def _nothing_in(line: int) -> ast.stmt:
+    return ast.Pass(lineno=line, col_offset=0, end_lineno=line, end_col_offset=0)
+
+
 def _compiled(source: Source, tree: ast.Module) -> CodeType:
     code: CodeType = compile(ast.fix_missing_locations(tree), source.file, "exec")
     return code
@@ -154,6 +177,8 @@ def _compiled(source: Source, tree: ast.Module) -> CodeType:
 
 def _awaits(node: ast.AST) -> bool:
     if isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith):
+        return True
+    if isinstance(node, ast.comprehension) and node.is_async:
         return True
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         return False

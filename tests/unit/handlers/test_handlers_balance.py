@@ -44,7 +44,13 @@ def test_a_peer_is_its_address_and_options() -> None:
     assert len({Peer("[::1]:1"), Peer("[::1]:1"), Peer("unix:/run/s")}) == 2
 
 
-@pytest.mark.parametrize("address", ["", "host", "host:80", "10.0.0.1", "10.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "host", "host:80", "10.0.0.1", "10.0.0.1:99999"),
+        *("unix:", "unix:/a\0b", "unix:/" + 107 * "x"),
+    ],
+)
 def test_a_peer_is_literal(address: str) -> None:
     with pytest.raises(ValueError, match="is not IP:PORT"):
         Peer(address)

@@ -50,6 +50,16 @@ def test_an_await_inside_a_function_of_the_block_is_not_the_blocks() -> None:
     assert not inspect.iscoroutinefunction(load(sources(block(code))).handlers["q.conf:7"])
 
 
+def test_what_makes_a_block_a_coroutine_may_be_in_a_comprehension() -> None:
+    code = "return [line async for line in session.reader]"
+    assert inspect.iscoroutinefunction(load(sources(block(code))).handlers["q.conf:7"])
+
+
+@pytest.mark.parametrize("code", [" \n ", "# nothing but words"])
+def test_a_block_may_be_empty(code: str) -> None:
+    assert load(sources(block(code))).handlers["q.conf:7"](None) is None
+
+
 def test_lines_are_those_of_the_configuration() -> None:
     handler = load(sources(block("\n  x = 1\n  y = 1 / 0\n"))).handlers["q.conf:7"]
     with pytest.raises(ZeroDivisionError) as caught:
@@ -90,6 +100,26 @@ def test_all_that_cannot_be_loaded_is_said_at_once() -> None:
     assert len(messages) == 3
     assert all(message.endswith(" in q.conf:3") for message in messages)
     assert "__name__ is not a function" in messages[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("raise SystemExit(3)", r"SystemExit: 3 \(.*app_two\.py:1\) in q\.conf:3"),
+        (
+            "class E(Exception):\n    def __str__(self): raise ValueError\nraise E",
+            r"E: \(saying why raised ValueError\) \(.*app_two\.py:3\)",
+        ),
+        ("def f(): pass", "called with one argument, the session: too many positional arguments"),
+        ("def f(session, more): pass", "the session: missing a required argument: 'more'"),
+    ],
+)
+def test_a_module_that_is_wrong_is_a_problem_of_the_configuration(
+    place: Path, text: str, why: str
+) -> None:
+    (place / "app_two.py").write_text(text)
+    with pytest.raises(ConfigError, match=why):
+        load(HandlerSources([place], [], {"app_two:f": named("app_two:f")}))
 
 
 def test_a_chain_is_found_by_phase_and_names() -> None:

@@ -12,6 +12,9 @@ use qanat_core::phase::call::Choice;
 /// A larger share is a slip of the pen.
 const MAX_WEIGHT: u32 = 65_535;
 
+/// Bytes of the path of a unix socket, as unix(7) has it, without the zero at its end.
+const MAX_PATH: usize = 107;
+
 /// A peer that a handler may choose.
 #[pyclass(frozen, eq, hash, module = "qanat._native")]
 #[derive(PartialEq, Eq, Hash)]
@@ -83,8 +86,12 @@ fn invalid(message: String) -> PyErr {
 }
 
 fn choice_of(address: &str) -> PyResult<Choice> {
-    Choice::new(address)
-        .map_err(|_| invalid(format!("\"{address}\" is not IP:PORT, [V6]:PORT or unix:/PATH")))
+    let refuse = || invalid(format!("\"{address}\" is not IP:PORT, [V6]:PORT or unix:/PATH"));
+    let can_be_path = |path: &str| (1..=MAX_PATH).contains(&path.len()) && !path.contains('\0');
+    if address.strip_prefix("unix:").is_some_and(|path| !can_be_path(path)) {
+        return Err(refuse());
+    }
+    Choice::new(address).map_err(|_| refuse())
 }
 
 fn duration(seconds: f64) -> PyResult<Duration> {

@@ -113,8 +113,8 @@ def _checked(status: int, body: bytes) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         raise SourceError(f"status {status}, and no JSON: {error}") from error
     if status != 200 or "error" in answer:
-        error = answer.get("error", answer)
-        said = error.get("message", error) if isinstance(error, dict) else error
+        told = answer.get("error", answer)
+        said = told.get("message", told) if isinstance(told, dict) else told
         raise SourceError(f"status {status}: {said}" if status != 200 else str(said))
     return answer
 

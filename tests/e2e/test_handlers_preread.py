@@ -258,3 +258,32 @@ def test_a_block_of_code(gateway: Gateway) -> None:
         assert ask(gateway.port("block"), b"a!") == b"peer:a!"
         assert ask(gateway.port("block"), b"c!") == b"who is '}'?"
         assert sorted(gateway.log_lines(2)) == ["", "anna"]
+
+
+def test_a_second_task_that_looks_is_refused_and_the_first_goes_on(gateway: Gateway) -> None:
+    gateway.write(
+        """
+        stream {
+            init_by_python_block { import asyncio }
+            server {
+                listen 127.0.0.1:@front;
+                preread_by_python_block {
+                    first = asyncio.create_task(session.peek(5))
+                    await asyncio.sleep(0)
+                    try:
+                        await session.peek(1)
+                    except Exception as error:
+                        await session.write(str(error).encode())
+                    session.reject(200, b": " + await first)
+                }
+                return "";
+            }
+        }
+        """
+    )
+    gateway.start()
+    with connect(gateway.port("front")) as client:
+        refusal = b"another task is reading from this session"
+        assert read_exactly(client, len(refusal)) == refusal
+        client.sendall(b"hello")
+        assert read_all(client) == b": hello"

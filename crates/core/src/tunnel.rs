@@ -19,9 +19,9 @@ mod snapshot;
 mod stream;
 
 pub use accept::welcome;
-pub use dial::probe;
+pub use dial::{code_of, probe};
 pub use node::Node;
-pub use open::{TunnelAddress, answer, connect, refusal};
+pub use open::{TunnelAddress, answer, connect, open_flow, refusal};
 pub use registry::Tunnels;
 pub use snapshot::TunnelSnapshot;
 pub use stream::TunnelStream;

@@ -11,8 +11,10 @@ mod association;
 mod close;
 mod complaint;
 mod connect;
+mod flow;
 mod handled;
 mod open;
+mod peer;
 mod ready;
 mod receive;
 mod relay;
@@ -33,6 +35,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
 pub use close::is_lingering;
+pub use flow::serve as serve_flow;
 
 use crate::clock::{Instant, now};
 use crate::error::{SessionError, describe};

@@ -61,6 +61,7 @@ class ServiceCall(msgspec.Struct, forbid_unknown_fields=True):
     pending_timeout: int | str | None = None
     when_down: Literal["hold", "close"] = "hold"
     proxy_protocol: Literal["off", "v1", "v2"] = "off"
+    protocol: Literal["tcp", "udp"] = "tcp"
 
 
 class BindCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -131,10 +132,12 @@ class MenetApi:
         address = _address(call.addr, "addr")
         if call.type == "local":
             pending = _milliseconds(call.pending_timeout, "pending_timeout", 5000)
-            spec = LocalService(address, call.key or "", pending, call.when_down)
+            spec = LocalService(address, call.key or "", pending, call.when_down, call.protocol)
             return _done(await self._tunnels.put_service("local", call.name, spec))
         timeout = _milliseconds(call.timeout, "timeout", 3000)
-        remote = RemoteService(address, (), call.key or "", max(timeout, 1), call.proxy_protocol)
+        remote = RemoteService(
+            address, (), call.key or "", max(timeout, 1), call.proxy_protocol, call.protocol
+        )
         return _done(await self._tunnels.put_service("remote", call.name, remote))
 
     async def _remove_service(self, request: Request) -> Response:

@@ -20,6 +20,7 @@ from qanat.compiler.tunnels import (
     Kind,
     LocalService,
     RemoteService,
+    Transport,
     Tunnels,
     TunnelSpec,
     WhenDown,
@@ -170,8 +171,11 @@ def _read_tunnel(__: Compilation, block: TunnelsBlock, entry: Directive) -> None
 def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
     name, kind, address, *options = entry.args
     _check_name("service", name)
+    protocol: Transport = "udp" if "udp" in options else "tcp"
     values = {}
     for option in options:
+        if option == protocol:
+            continue
         parameter, equals, value = option.partition("=")
         if not equals or parameter not in _SERVICE_OPTIONS[kind == "local"]:
             raise Refused(f'invalid parameter "{option}"')
@@ -185,6 +189,7 @@ def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directiv
             values.get("key", ""),
             _time(values, "pending_timeout", 5000),
             _when_down(values.get("when_down", "hold")),
+            protocol,
         )
     elif kind == "remote":
         if name in block.model.remote:
@@ -195,6 +200,7 @@ def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directiv
             values.get("key", ""),
             _time(values, "connect_timeout", 3000),
             _proxy_protocol(values.get("proxy_protocol", "off")),
+            protocol,
         )
     else:
         raise Refused(f'a service is "local" or "remote", not "{kind}"')

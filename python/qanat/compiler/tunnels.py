@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
 Kind = Literal["local", "remote"]
 WhenDown = Literal["hold", "close"]
+Transport = Literal["tcp", "udp"]
 
 UNBOUND = "*"
 """The tunnel of a service that is bound to none: it is never up."""
 
+_LARGEST_DATAGRAM = 65_536
+_FLOW_TIMEOUT_MS = 60_000  # of silence, then a client's next datagram begins another flow
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
@@ -44,6 +47,7 @@ class LocalService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     key: str = ""
     pending_timeout_ms: int = 5000
     when_down: WhenDown = "hold"
+    protocol: Transport = "tcp"
 
 
 class RemoteService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,6 +58,7 @@ class RemoteService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     key: str = ""
     connect_timeout_ms: int = 3000
     proxy_protocol: Literal["off", "v1", "v2"] = "off"
+    protocol: Transport = "tcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +167,11 @@ def _local_objects(name: str, service: LocalService, bound: Bound) -> plan.Objec
     peers = tuple(_peer(f"tunnel:{tunnel}/{name}") for tunnel in bound.tunnels or (UNBOUND,))
     pending = service.pending_timeout_ms if service.when_down == "hold" else 0
     origin = f"service {name}"
+    ident, protocol = f"{service.protocol}:{service.address}", service.protocol
+    proxy = _proxy(group, protocol)
     return plan.Objects(
-        listeners=(_listener(f"tcp:{service.address}", service.address, group, origin),),
-        servers=(_server(group, f"tcp:{service.address}", _proxy(group), origin),),
+        listeners=(_listener(ident, protocol, service.address, (group, origin)),),
+        servers=(_server(group, ident, proxy, origin),),
         upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
         services=(
             Service(
@@ -181,22 +188,26 @@ def _remote_objects(name: str, service: RemoteService) -> plan.Objects:
     ident, group = f"tunnel:{name}", f"target:{name}"
     origin = f"service {name}"
     proxy = msgspec.structs.replace(
-        _proxy(group),
+        _proxy(group, service.protocol),
         connect_timeout_ms=service.connect_timeout_ms,
         protocol=service.proxy_protocol,
     )
     peers = tuple(_peer(address) for address in service.addresses)
+    address = f"tunnel:{UNBOUND}/{name}"
     return plan.Objects(
-        listeners=(_listener(ident, f"tunnel:{UNBOUND}/{name}", ident, origin),),
+        listeners=(_listener(ident, service.protocol, address, (ident, origin)),),
         servers=(_server(ident, ident, proxy, origin),),
         upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
         services=(Service(id=f"remote:{name}", key=derived_key(service.key), origin=origin),),
     )
 
 
-def _listener(ident: str, address: str, server: str, origin: str) -> plan.Listener:
+def _listener(
+    ident: str, protocol: Transport, address: str, server_origin: tuple[str, str]
+) -> plan.Listener:
+    server, origin = server_origin
     return plan.Listener(
-        id=ident, protocol="tcp", address=address, default_server=server, origin=origin
+        id=ident, protocol=protocol, address=address, default_server=server, origin=origin
     )
 
 
@@ -205,9 +216,14 @@ def _server(ident: str, listener: str, proxy: plan.Proxy, origin: str) -> plan.S
     return plan.Server(id=ident, listeners=(listener,), content=content, origin=origin)
 
 
-def _proxy(group: str) -> plan.Proxy:
+def _proxy(group: str, protocol: Transport) -> plan.Proxy:
+    target = plan.ProxyToUpstream(name=group)
+    if protocol == "udp":
+        # Datagrams of any size go through whole.
+        timeout = _FLOW_TIMEOUT_MS
+        return plan.Proxy(target=target, buffer_size=_LARGEST_DATAGRAM, timeout_ms=timeout)
     # Both ends pass a half-close on, so that it goes through from end to end.
-    return plan.Proxy(target=plan.ProxyToUpstream(name=group), half_close=True)
+    return plan.Proxy(target=target, half_close=True)
 
 
 def _peer(address: str) -> plan.Peer:

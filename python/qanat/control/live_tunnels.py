@@ -122,6 +122,7 @@ class LiveTunnels:
                     "key": _masked(service.key),
                     "pending_timeout": service.pending_timeout_ms,
                     "when_down": service.when_down,
+                    "protocol": service.protocol,
                 }
                 for name, service in model.local.items()
             },
@@ -131,6 +132,7 @@ class LiveTunnels:
                     "key": _masked(service.key),
                     "timeout": service.connect_timeout_ms,
                     "proxy_protocol": service.proxy_protocol,
+                    "protocol": service.protocol,
                 }
                 for name, service in model.remote.items()
             },

@@ -21,6 +21,7 @@ from qanat.compiler.tunnels import (
     Kind,
     LocalService,
     RemoteService,
+    Transport,
     Tunnels,
     TunnelSpec,
     name_fault,
@@ -232,7 +233,7 @@ def _listen_address(state: State, name: str, spec: LocalService, resolve: Resolv
         known = state.tunnels.model.local.get(name)
         if known is not None and known.address.rpartition(":")[0] == host:
             return known.address
-        return _free_address(host)
+        return _free_address(host, spec.protocol)
     try:
         parse_address(text, listen=True)
         compilation = Compilation(World(state.files.paths, resolve=resolve))
@@ -244,11 +245,12 @@ def _listen_address(state: State, name: str, spec: LocalService, resolve: Resolv
     return addresses[0]
 
 
-def _free_address(host: str) -> str:
+def _free_address(host: str, protocol: Transport) -> str:
     literal = host.strip("[]")
     try:
         family = socket.AF_INET6 if ":" in literal else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+        with socket.socket(family, kind) as probe:
             probe.bind((literal, 0))
             return with_port(literal, int(probe.getsockname()[1]))
     except OSError as error:
@@ -262,7 +264,7 @@ def _check_address(state: State, step: Step) -> None:
         if holder is not None and holder.default_server != listener.default_server:
             raise AddressTaken(listener.address, holder.default_server)
         for endpoint in state.compiled.process.control:
-            if _overlap(endpoint.address, listener.address):
+            if listener.protocol == "tcp" and _overlap(endpoint.address, listener.address):
                 raise AddressTaken(listener.address, f"control address {endpoint.address}")
 
 

@@ -184,7 +184,7 @@ fn jitter(most: Duration) -> Duration {
 }
 
 /// The system's error of a connection that failed, for whoever opened a stream.
-pub(super) fn code_of(error: &io::Error) -> Code {
+pub fn code_of(error: &io::Error) -> Code {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Code::DialRefused,
         io::ErrorKind::TimedOut => Code::DialTimeout,

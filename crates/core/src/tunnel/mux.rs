@@ -75,6 +75,8 @@ pub(super) struct Mux {
     task: Option<Waker>,
     /// How long a ping takes.
     pub(super) rtt: Duration,
+    /// Datagrams that were pushed out of queues.
+    pub(super) dropped: u64,
 }
 
 /// What reading from a stream gives.
@@ -102,6 +104,7 @@ impl Mux {
             is_leaving: false,
             task: None,
             rtt: Duration::ZERO,
+            dropped: 0,
         }
     }
 

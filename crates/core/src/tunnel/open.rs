@@ -1,6 +1,7 @@
 //! Opening a stream for a session: a tunnelled service as a peer.
 
 use std::fmt;
+use std::io;
 use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -63,7 +64,7 @@ pub async fn connect(
     let patience = service.map_or(PATIENCE, |service| Duration::from_millis(service.pending_timeout_ms));
     let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
     let tunnel = tunnels.get(&address.tunnel);
-    let opened = match open(session, &tunnel, address, key) {
+    let opened = match open(session, &tunnel, address, (key, false)) {
         Some(stream) => Some((stream, tunnel)),
         // Another peer is better than waiting.
         None if !is_last => None,
@@ -85,6 +86,21 @@ pub fn refusal(session: &Session, stream: &TunnelStream) -> Option<SessionError>
     let tunnel = session.plan.tunnel_registry.as_ref()?.get(name);
     tunnel.counters.rejected.fetch_add(1, Relaxed);
     Some(failed(&format!("refused by the other end of tunnel {name}: {}", code.name())))
+}
+
+/// Opens a flow to a service, for datagrams. What the other side makes of it is learnt later, from the flow.
+///
+/// # Errors
+/// If the tunnel is down: a datagram does not wait.
+pub fn open_flow(session: &Session, address: &TunnelAddress) -> io::Result<TunnelStream> {
+    let down = || io::Error::new(io::ErrorKind::NotConnected, format!("tunnel {} is down", address.tunnel));
+    let tunnels = session.plan.tunnel_registry.as_ref().ok_or_else(down)?;
+    let tunnel = tunnels.get(&address.tunnel);
+    let service = session.plan.services.get(&*format!("local:{}", address.service));
+    let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
+    let flow = open(session, &tunnel, address, (key, true)).ok_or_else(down)?;
+    tunnel.counters.opened.fetch_add(1, Relaxed);
+    Ok(flow)
 }
 
 /// Tells the two ends of a session what became of its attempt to connect, where one of them is a tunnel: the other
@@ -110,15 +126,20 @@ pub fn answer<T>(
     connected
 }
 
-/// A stream on a carrier that is up now.
-fn open(session: &Session, tunnel: &Tunnel, address: &TunnelAddress, key: &[u8]) -> Option<TunnelStream> {
+/// A stream, or a flow, on a carrier that is up now.
+fn open(
+    session: &Session,
+    tunnel: &Tunnel,
+    address: &TunnelAddress,
+    (key, is_flow): (&[u8], bool),
+) -> Option<TunnelStream> {
     let carrier = tunnel.pick()?;
     let inet = |address: &Address| match address {
         Address::Inet(address) => Some(*address),
         _ => None,
     };
     carrier.open(|number| Request {
-        is_flow: false,
+        is_flow,
         service: Arc::clone(&address.service),
         client: inet(&session.client),
         local: inet(session.local.as_ref().unwrap_or(&session.listener.address)),
@@ -140,7 +161,7 @@ async fn come_up(
         let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
         for address in iter::once(address.clone()).chain(bound(session, plan)) {
             let tunnel = tunnels.get(&address.tunnel);
-            if let Some(stream) = open(session, &tunnel, &address, key) {
+            if let Some(stream) = open(session, &tunnel, &address, (key, false)) {
                 return (stream, tunnel);
             }
         }

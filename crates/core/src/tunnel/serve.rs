@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use qanat_plan::Level;
+use qanat_plan::{Level, Protocol};
 use qanat_wire::tunnel_frame::Code;
 
 use super::carrier::Carrier;
@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::session::registry::Open;
 use crate::session::run;
 use crate::stream::Socket;
+use crate::udp;
 
 /// A carrier's place in its tunnel, as long as this lives.
 pub(super) struct Joined<'a> {
@@ -64,10 +65,14 @@ pub(super) fn begin(
     let mut session = Session::begin(worker.shared.next_session(), plan, listener, client);
     session.local = request.local.map(Address::Inet);
     let open = Open::begin(Arc::clone(worker), session, descriptors);
-    let serving = Serving::begin(tunnel);
+    let (serving, is_flow) = (Serving::begin(tunnel), request.is_flow);
     tokio::spawn(async move {
         let _serving = serving;
-        run::run(open, Socket::Tunnel(stream)).await;
+        if is_flow {
+            udp::serve_flow(open, stream).await
+        } else {
+            run::run(open, Socket::Tunnel(stream)).await
+        }
     });
 }
 
@@ -96,7 +101,10 @@ fn admit(
     if tunnel.serving.load(Relaxed) >= most {
         return Err(Code::Limit);
     }
-    plan.listeners.get(binding.listener.as_str()).cloned().ok_or(Code::NoService)
+    let listener = plan.listeners.get(binding.listener.as_str()).ok_or(Code::NoService)?;
+    // Datagrams and bytes are different services, whatever they are called.
+    let takes_flows = listener.spec.protocol == Protocol::Udp;
+    if takes_flows == request.is_flow { Ok(Arc::clone(listener)) } else { Err(Code::NoService) }
 }
 
 /// A stream that is being served.

@@ -52,6 +52,8 @@ pub struct CarrierSnapshot {
     pub bytes_received: u64,
     /// Bytes of its frames to the other end.
     pub bytes_sent: u64,
+    /// Datagrams that were lost because too many waited.
+    pub datagrams_dropped: u64,
     /// Round trip in microseconds.
     pub rtt_us: u64,
     /// How long it has been up, in milliseconds.
@@ -94,7 +96,7 @@ impl TunnelSnapshot {
 
 impl CarrierSnapshot {
     fn of(carrier: &Carrier) -> Self {
-        let (streams, rtt) = carrier.with(|mux, _| (mux.count(), mux.rtt));
+        let (streams, rtt, dropped) = carrier.with(|mux, _| (mux.count(), mux.rtt, mux.dropped));
         Self {
             index: carrier.index,
             role: if carrier.role == Role::Dialler { "dialler" } else { "acceptor" },
@@ -104,6 +106,7 @@ impl CarrierSnapshot {
             streams,
             bytes_received: carrier.bytes_received.load(Relaxed),
             bytes_sent: carrier.bytes_sent.load(Relaxed),
+            datagrams_dropped: dropped,
             rtt_us: u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX),
             up_ms: u64::try_from(carrier.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         }

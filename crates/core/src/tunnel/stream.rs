@@ -45,6 +45,16 @@ impl TunnelStream {
         self.carrier.with(|mux, wakes| mux.accept(self.number, wakes));
     }
 
+    /// Takes a datagram, of a flow.
+    pub fn poll_datagram(&self, cx: &Context<'_>) -> Poll<Result<Vec<u8>, Code>> {
+        self.carrier.with(|mux, _| mux.poll_datagram(cx, self.number))
+    }
+
+    /// Sends a datagram, of a flow. It never waits: if there is too much, the oldest datagrams are lost.
+    pub fn send_datagram(&self, datagram: &[u8]) {
+        self.carrier.with(|mux, wakes| mux.send_datagram(self.number, datagram, wakes));
+    }
+
     /// Returns when the other side has accepted the stream. Cancel safe.
     ///
     /// # Errors

@@ -1,13 +1,15 @@
 //! One UDP session with a peer: its sockets, what it has counted, and when it is done.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use qanat_plan as spec;
 
 use crate::clock::Instant;
+use crate::session::Session;
 use crate::session::registry::Open;
 use crate::udp::close::OwnSocket;
+use crate::udp::peer::Peer;
 use crate::udp::reply::ReplyPath;
 use crate::udp::table::Key;
 use crate::upstream::Picked;
@@ -20,8 +22,7 @@ pub(super) struct Association {
     pub(super) local: SocketAddr,
     /// How the client is answered.
     pub(super) reply: ReplyPath,
-    /// The socket that is connected to the peer.
-    pub(super) peer: UdpSocket,
+    pub(super) peer: Peer,
     pub(super) picked: Picked,
     /// Once the listener is closed: a socket of its own towards the client.
     pub(super) own: Option<OwnSocket>,
@@ -85,10 +86,7 @@ impl Association {
     pub(super) fn count_request(&mut self, bytes: usize, now: Instant) {
         self.requests += 1;
         self.last = now;
-        self.open.session.bytes_received += bytes as u64;
-        if let Some(attempt) = self.open.session.attempts.last_mut() {
-            attempt.bytes_sent += bytes as u64;
-        }
+        book_request(&mut self.open.session, bytes);
     }
 
     /// Books a datagram that the peer sent.
@@ -98,10 +96,23 @@ impl Association {
         }
         self.replies += 1;
         self.last = now;
-        self.open.session.bytes_sent += bytes as u64;
-        if let Some(attempt) = self.open.session.attempts.last_mut() {
-            attempt.bytes_received += bytes as u64;
-            attempt.first_byte.get_or_insert_with(|| now.saturating_duration_since(attempt.started));
-        }
+        book_reply(&mut self.open.session, bytes, now);
+    }
+}
+
+/// Counts a datagram that the client sent.
+pub(super) fn book_request(session: &mut Session, bytes: usize) {
+    session.bytes_received += bytes as u64;
+    if let Some(attempt) = session.attempts.last_mut() {
+        attempt.bytes_sent += bytes as u64;
+    }
+}
+
+/// Counts a datagram that the peer sent.
+pub(super) fn book_reply(session: &mut Session, bytes: usize, now: Instant) {
+    session.bytes_sent += bytes as u64;
+    if let Some(attempt) = session.attempts.last_mut() {
+        attempt.bytes_received += bytes as u64;
+        attempt.first_byte.get_or_insert_with(|| now.saturating_duration_since(attempt.started));
     }
 }

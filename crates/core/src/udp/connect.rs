@@ -4,7 +4,7 @@ mod chosen;
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use crate::session::Session;
 use crate::session::state::Attempt;
 use crate::shortage;
 use crate::sys::datagram;
+use crate::tunnel::{self, TunnelAddress};
+use crate::udp::peer::Peer;
 use crate::upstream::{Picked, Tries, Upstream};
 
 /// Chooses peers until one takes `first`, under the rules of `proxy_next_upstream`.
@@ -32,7 +34,7 @@ pub(super) fn connect(
     proxy: &Proxy,
     upstream: &Upstream,
     first: Option<&[u8]>,
-) -> Result<(UdpSocket, Picked), SessionError> {
+) -> Result<(Peer, Picked), SessionError> {
     session.action = "connecting to upstream";
     let opening = Opening::new(session, proxy, first);
     let rules = &proxy.spec;
@@ -76,13 +78,17 @@ impl<'a> Opening<'a> {
     }
 
     /// One attempt. A failure of the peer is noted and logged.
-    fn attempt(&self, session: &mut Session, picked: &mut Picked) -> Result<UdpSocket, SessionError> {
+    fn attempt(&self, session: &mut Session, picked: &mut Picked) -> Result<Peer, SessionError> {
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let first = self.first.as_deref();
-        let cause = match dial(&picked.address, self.bind, first) {
-            Ok(socket) => {
-                note_connected(session, &socket, first.map_or(0, <[u8]>::len));
-                return Ok(socket);
+        let dialled = match &picked.address {
+            Address::Tunnel(address) => open_flow(session, address, first),
+            address => dial(address, self.bind, first),
+        };
+        let cause = match dialled {
+            Ok(peer) => {
+                note_connected(session, &peer, first.map_or(0, <[u8]>::len));
+                return Ok(peer);
             }
             Err(cause) => cause,
         };
@@ -108,13 +114,13 @@ pub(super) fn mark_failed(session: &Session, picked: &mut Picked) {
 }
 
 /// Books what the peer has got: the first datagram with its PROXY header.
-fn note_connected(session: &mut Session, socket: &UdpSocket, bytes: usize) {
+fn note_connected(session: &mut Session, peer: &Peer, bytes: usize) {
     if let Some(attempt) = session.attempts.last_mut() {
         attempt.connected = Some(attempt.started.elapsed());
         attempt.bytes_sent = bytes as u64;
     }
     if session.error_log().admits(Level::Info) {
-        let local = socket.local_addr().map_or_else(|_| "unix:".to_owned(), |local| local.to_string());
+        let local = peer.local();
         let peer = session.attempts.last().map_or("", |attempt| &attempt.peer);
         session_event(session, Level::Info, &format!("udp proxy {local} connected to {peer}"));
     }
@@ -151,7 +157,7 @@ fn lacks_ports(error: &io::Error) -> bool {
 }
 
 /// A connected socket that has sent the first datagram, if there is one.
-fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: Option<&[u8]>) -> io::Result<UdpSocket> {
+fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: Option<&[u8]>) -> io::Result<Peer> {
     let (domain, to) = match address {
         Address::Inet(to) => (Domain::for_address(*to), SockAddr::from(*to)),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
@@ -168,5 +174,14 @@ fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: Option<&[u8]
     if let Some(first) = first {
         socket.send(first)?;
     }
-    Ok(socket.into())
+    Ok(Peer::Socket(socket.into()))
+}
+
+/// A flow that has the first datagram, if there is one.
+fn open_flow(session: &Session, address: &TunnelAddress, first: Option<&[u8]>) -> io::Result<Peer> {
+    let stream = tunnel::open_flow(session, address)?;
+    if let Some(first) = first {
+        stream.send_datagram(first);
+    }
+    Ok(Peer::flow(stream))
 }

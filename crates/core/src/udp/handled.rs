@@ -1,7 +1,7 @@
 //! Sessions that handlers decide about, or answer: each in a task of its own until it is relayed or over. What its
 //! client sends meanwhile waits in order, and goes to whom it concerns then: the handler, the peer, or a new session.
 
-mod decide;
+pub(super) mod decide;
 
 use std::collections::HashMap;
 use std::io;
@@ -177,15 +177,15 @@ impl UdpListener {
 
     /// Relays a session whose peer was chosen.
     fn adopt(&mut self, index: u32, session: Undecided, dialled: Dialled) {
-        let Dialled { open, peer, picked, requests } = dialled;
+        let Dialled { open, mut peer, picked, requests } = dialled;
         let Undecided { arrival, reply, own, .. } = session;
         let server = Arc::clone(&open.session.server);
         let Content::Proxy(proxy) = &server.content else { return self.table.release(index) };
-        if let Err(error) = self.ready.add(&peer, tokens(index).0) {
+        if let Err(error) = self.ready.watch(&mut peer, tokens(index).0) {
             self.table.release(index);
             return finish(open, Err(no_event(error)));
         }
-        let mut rules = Rules::new(&proxy.spec);
+        let mut rules = peer.adapt(Rules::new(&proxy.spec));
         if let Some(timeout) = picked.choice().and_then(|choice| choice.timeout) {
             rules.timeout = timeout;
         }

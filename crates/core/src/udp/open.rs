@@ -136,13 +136,13 @@ impl UdpListener {
             Ok(upstream) => upstream,
             Err(error) => return finish(open, Err(error)),
         };
-        let (peer, picked) = match connect(session, proxy, &upstream, Some(datagram)) {
+        let (mut peer, picked) = match connect(session, proxy, &upstream, Some(datagram)) {
             Ok(connected) => connected,
             Err(error) => return finish(open, Err(error)),
         };
         session.action = "proxying connection";
         let index = self.table.reserve();
-        if let Err(error) = self.ready.add(&peer, tokens(index).0) {
+        if let Err(error) = self.ready.watch(&mut peer, tokens(index).0) {
             self.table.release(index);
             return finish(open, Err(no_event(error)));
         }
@@ -151,10 +151,10 @@ impl UdpListener {
             key: arrival.key,
             local: arrival.local,
             reply,
+            rules: peer.adapt(Rules::new(&proxy.spec)),
             peer,
             picked,
             own: None,
-            rules: Rules::new(&proxy.spec),
             requests: 1,
             replies: 0,
             last: self.now,
@@ -166,7 +166,7 @@ impl UdpListener {
 }
 
 /// `set`, the server that mesh selects, `allow` and `deny`.
-fn route(open: &mut Open) -> Result<(), SessionError> {
+pub(super) fn route(open: &mut Open) -> Result<(), SessionError> {
     set_variables(&mut open.session, |server| &server.set);
     mesh::select_server(&mut open.session);
     access::check(&open.session)?;
@@ -176,6 +176,11 @@ fn route(open: &mut Open) -> Result<(), SessionError> {
 
 /// `return`: one datagram for one datagram.
 fn answer(session: &mut Session, text: &Template, path: &ReplyPath, outbox: &mut Outbox) {
+    say(session, text, |bytes| outbox.push(path, bytes));
+}
+
+/// Renders the text of `return` and sends it, if it is not empty.
+pub(super) fn say(session: &mut Session, text: &Template, send: impl FnOnce(&[u8])) {
     session.action = "returning text";
     let mut rendered = Vec::new();
     let constant = text.constant().cloned();
@@ -186,7 +191,7 @@ fn answer(session: &mut Session, text: &Template, path: &ReplyPath, outbox: &mut
         &rendered
     };
     if !bytes.is_empty() {
-        outbox.push(path, bytes);
+        send(bytes);
         session.bytes_sent = bytes.len() as u64;
     }
 }

@@ -140,7 +140,7 @@ impl UdpListener {
 }
 
 /// The datagram could not be sent, and the next one may be.
-fn is_lost(error: &io::Error) -> bool {
+pub(super) fn is_lost(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
         || matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EMSGSIZE | libc::EINTR))
 }

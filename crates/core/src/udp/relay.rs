@@ -3,13 +3,15 @@
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use qanat_plan::Level;
+use qanat_wire::tunnel_frame::Code;
 
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::session_end;
 use crate::udp::connect::mark_failed;
+use crate::udp::peer::{Peer, broken};
 use crate::udp::reply::Outbox;
 use crate::udp::{Arena, UdpListener, finish};
 
@@ -72,7 +74,10 @@ impl UdpListener {
         let missing =
             association.missing_replies().map_or(usize::MAX, |n| n.try_into().unwrap_or(usize::MAX));
         let want = missing.clamp(1, REPLIES);
-        let socket = association.peer.as_fd();
+        let socket = match &association.peer {
+            Peer::Socket(socket) => socket.as_fd(),
+            Peer::Flow(_) => return self.relay_flow(index, want, outbox),
+        };
         let mut sizes = [0; REPLIES];
         let mut count = 0;
         let result = outbox.relay(socket, &association.reply, want, association.rules.limit, |size| {
@@ -92,6 +97,24 @@ impl UdpListener {
             return Turn::Ends(End::Done);
         }
         if is_drained { Turn::Waits } else { Turn::HasMore }
+    }
+
+    /// The same from a flow of a tunnel.
+    fn relay_flow(&mut self, index: u32, want: usize, outbox: &mut Outbox) -> Turn {
+        let Some(association) = self.table.get_mut(index) else { return Turn::Waits };
+        for _ in 0..want.min(REPLIES) {
+            let Peer::Flow(flow) = &association.peer else { return Turn::Waits };
+            match flow.receive() {
+                Poll::Ready(Ok(datagram)) => {
+                    outbox.push(&association.reply, &datagram);
+                    association.count_reply(datagram.len(), self.now);
+                }
+                Poll::Ready(Err(Code::Cancelled)) => return Turn::Ends(End::Done),
+                Poll::Ready(Err(code)) => return Turn::Ends(End::Broken("flow failed", broken(code))),
+                Poll::Pending => return Turn::Waits,
+            }
+        }
+        if association.is_done() { Turn::Ends(End::Done) } else { Turn::HasMore }
     }
 
     /// Ends a session that was silent for `proxy_timeout`.

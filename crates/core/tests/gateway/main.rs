@@ -18,5 +18,6 @@ mod sockets;
 mod specs;
 mod support;
 mod tls;
+mod tunnel_flows;
 mod tunnels;
 mod udp_listeners;

@@ -13,18 +13,21 @@ use crate::support::{DEADLINE, connect, free_address, settings, wait_until};
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// A gateway that can have tunnels.
-struct Node {
+pub(crate) struct Node {
     gateway: Gateway,
     revision: std::cell::Cell<u64>,
     settings: spec::Settings,
 }
 
 #[derive(serde::Deserialize)]
-struct Seen {
+pub(crate) struct Seen {
     name: String,
     state: String,
     error: Option<String>,
     carriers: Vec<serde::de::IgnoredAny>,
+    pub(crate) serving: u64,
+    pub(crate) served: u64,
+    pub(crate) refused: u64,
 }
 
 impl Node {
@@ -55,12 +58,12 @@ impl Node {
         self.revision.set(revision);
     }
 
-    fn put(&self, put: spec::Objects) {
+    pub(crate) fn put(&self, put: spec::Objects) {
         self.apply(put, spec::Removals::default());
     }
 
     /// Listens for carriers; returns where.
-    fn listen(&self) -> String {
+    pub(crate) fn listen(&self) -> String {
         let address = free_address();
         let mut listener = specs::listener(spec::Protocol::Tcp, &address);
         listener.role = spec::Role::Tunnels;
@@ -69,18 +72,18 @@ impl Node {
         address
     }
 
-    fn dial(&self, name: &str, address: &str) {
+    pub(crate) fn dial(&self, name: &str, address: &str) {
         let tunnel =
             spec::Tunnel { name: name.into(), dial: address.into(), peer: None, origin: String::new() };
         self.put(spec::Objects { tunnels: vec![tunnel], ..Default::default() });
     }
 
-    fn tunnel(&self, name: &str) -> Option<Seen> {
+    pub(crate) fn tunnel(&self, name: &str) -> Option<Seen> {
         let all: Vec<Seen> = rmp_serde::from_slice(&self.gateway.snapshot("tunnels").unwrap()).unwrap();
         all.into_iter().find(|one| one.name == name)
     }
 
-    fn wait_for(&self, name: &str, state: &str) {
+    pub(crate) fn wait_for(&self, name: &str, state: &str) {
         let began = std::time::Instant::now();
         while self.tunnel(name).is_none_or(|seen| seen.state != state) {
             let seen = || self.tunnel(name).map(|seen| (seen.state, seen.error));
@@ -90,7 +93,7 @@ impl Node {
     }
 
     /// A local service: where its clients connect.
-    fn local(&self, service: &str, tunnel: &str, key: &[u8]) -> String {
+    pub(crate) fn local(&self, service: &str, tunnel: &str, key: &[u8]) -> String {
         let address = free_address();
         let listener = specs::listener(spec::Protocol::Tcp, &address);
         let upstream = specs::upstream(service, vec![specs::peer(&format!("tunnel:{tunnel}/{service}"))]);
@@ -106,7 +109,7 @@ impl Node {
     }
 
     /// A remote service, and where it leads.
-    fn remote(&self, service: &str, target: &str, key: &[u8]) {
+    pub(crate) fn remote(&self, service: &str, target: &str, key: &[u8]) {
         let mut listener = specs::listener(spec::Protocol::Tcp, &format!("tunnel:remote/{service}"));
         listener.id = format!("tunnel:{service}");
         listener.default_server = format!("{}/", listener.id);
@@ -120,7 +123,7 @@ impl Node {
         });
     }
 
-    fn bind(&self, tunnel: &str, service: &str) {
+    pub(crate) fn bind(&self, tunnel: &str, service: &str) {
         let binding =
             spec::Binding { id: format!("{tunnel}/{service}"), listener: format!("tunnel:{service}") };
         self.put(spec::Objects { bindings: vec![binding], ..Default::default() });
@@ -133,12 +136,12 @@ impl Drop for Node {
     }
 }
 
-fn description(id: &str, key: &[u8]) -> spec::Service {
+pub(crate) fn description(id: &str, key: &[u8]) -> spec::Service {
     spec::Service { id: id.into(), key: key.to_vec(), pending_timeout_ms: 5000, origin: String::new() }
 }
 
 /// A server that sends back what it gets, and ends when its client does.
-fn echo() -> String {
+pub(crate) fn echo() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
@@ -174,7 +177,7 @@ fn is_reset(mut stream: TcpStream) -> bool {
 }
 
 /// Whether whoever connects is reset, be it at once.
-fn resets(address: &str) -> bool {
+pub(crate) fn resets(address: &str) -> bool {
     match TcpStream::connect(address) {
         Ok(stream) => is_reset(stream),
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
@@ -182,7 +185,7 @@ fn resets(address: &str) -> bool {
 }
 
 /// Two nodes with a tunnel `t` that the first one dials.
-fn pair() -> (Node, Node) {
+pub(crate) fn pair() -> (Node, Node) {
     let (a, b) = (Node::start(SECRET), Node::start(SECRET));
     a.dial("t", &b.listen());
     a.wait_for("t", "up");

@@ -88,13 +88,18 @@ impl Scribe<'_> {
         let mut rest = bytes;
         loop {
             let (piece, after) = rest.split_at(rest.len().min(MAX_PAYLOAD));
-            let flags = if after.is_empty() { 0 } else { MORE };
-            self.frame(kind::DATAGRAM, flags, stream, |to| to.extend_from_slice(piece));
+            self.datagram_piece(stream, piece, after.is_empty());
             rest = after;
             if rest.is_empty() {
                 return;
             }
         }
+    }
+
+    /// A piece of a datagram, of [`MAX_PAYLOAD`] bytes at most. Frames of other streams may come between pieces.
+    pub fn datagram_piece(&mut self, stream: u32, piece: &[u8], is_last: bool) {
+        let flags = if is_last { 0 } else { MORE };
+        self.frame(kind::DATAGRAM, flags, stream, |to| to.extend_from_slice(piece));
     }
 
     /// Asks for an answer.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use qanat_wire::tunnel_frame::{Code, MAX_DATAGRAM};
+use qanat_wire::tunnel_frame::{Code, MAX_DATAGRAM, MAX_PAYLOAD};
 
 use super::{Mux, Wakes};
 
@@ -17,32 +17,34 @@ const MOST_BYTES: usize = 512 * 1024;
 pub(super) struct Queue {
     datagrams: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// How many were pushed out.
-    pub(super) dropped: u64,
 }
 
 /// A flow.
 #[derive(Default)]
 pub(super) struct Flow {
-    pub(super) received: Queue,
-    pub(super) queued: Queue,
+    received: Queue,
+    queued: Queue,
+    /// The datagram that is being sent, and how far.
+    sending: Option<(Vec<u8>, usize)>,
     /// The pieces so far of the datagram that is arriving.
     partial: Vec<u8>,
 }
 
 impl Queue {
-    /// Adds a datagram; the oldest ones make room for it.
-    pub(super) fn push(&mut self, datagram: Vec<u8>) {
+    /// Adds a datagram; the oldest ones make room for it. Returns how many.
+    fn push(&mut self, datagram: Vec<u8>) -> u64 {
         self.bytes += datagram.len();
         self.datagrams.push_back(datagram);
+        let mut dropped = 0;
         while self.datagrams.len() > MOST_DATAGRAMS || self.bytes > MOST_BYTES {
             self.pop();
-            self.dropped += 1;
+            dropped += 1;
         }
+        dropped
     }
 
     /// The oldest datagram.
-    pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
+    fn pop(&mut self) -> Option<Vec<u8>> {
         let datagram = self.datagrams.pop_front()?;
         self.bytes -= datagram.len();
         if self.datagrams.is_empty() {
@@ -55,25 +57,35 @@ impl Queue {
 impl Flow {
     /// Bytes that wait to be sent, counting each datagram as at least one.
     pub(super) fn backlog(&self) -> usize {
-        self.queued.bytes + self.queued.datagrams.len()
+        let rest = self.sending.as_ref().map_or(0, |(datagram, sent)| 1 + datagram.len() - sent);
+        rest + self.queued.bytes + self.queued.datagrams.len()
     }
 
-    /// Adds a piece of a datagram. False if that makes it larger than a datagram can be.
-    pub(super) fn receive(&mut self, piece: &[u8], is_last: bool) -> bool {
+    /// Adds a piece of a datagram; returns how many datagrams gave way. None if it is larger than one can be.
+    pub(super) fn receive(&mut self, piece: &[u8], is_last: bool) -> Option<u64> {
         if self.partial.len() + piece.len() > MAX_DATAGRAM {
-            return false;
+            return None;
         }
         self.partial.extend_from_slice(piece);
-        if is_last {
-            self.received.push(std::mem::take(&mut self.partial));
+        Some(if is_last { self.received.push(std::mem::take(&mut self.partial)) } else { 0 })
+    }
+
+    /// Gives the next piece that is to be sent, and whether it is the last one of its datagram.
+    pub(super) fn send(&mut self, write: impl FnOnce(&[u8], bool)) {
+        let next = self.sending.take().or_else(|| Some((self.queued.pop()?, 0)));
+        let Some((datagram, sent)) = next else { return };
+        let end = datagram.len().min(sent + MAX_PAYLOAD);
+        let is_last = end == datagram.len();
+        write(&datagram[sent..end], is_last);
+        if !is_last {
+            self.sending = Some((datagram, end));
         }
-        true
     }
 }
 
-#[cfg_attr(not(test), allow(dead_code, reason = "streams alone are opened so far"))]
 impl Mux {
-    /// Takes a datagram of a flow.
+    /// Takes a datagram of a flow. After the last one: why there are no more, [`Code::Cancelled`] if it has ended in
+    /// order.
     pub(in super::super) fn poll_datagram(
         &mut self,
         cx: &Context<'_>,
@@ -92,13 +104,16 @@ impl Mux {
         Poll::Pending
     }
 
-    /// Queues a datagram of a flow. The oldest ones give way to it.
-    pub(in super::super) fn send_datagram(&mut self, stream: u32, datagram: Vec<u8>, wakes: &mut Wakes) {
+    /// Queues a datagram of a flow. The oldest ones give way to it; one that is too large is lost.
+    pub(in super::super) fn send_datagram(&mut self, stream: u32, datagram: &[u8], wakes: &mut Wakes) {
         self.accept(stream, wakes);
         let Some(state) = self.streams.get_mut(&stream) else { return };
-        if let Some(flow) = state.flow.as_mut().filter(|_| state.broken.is_none()) {
-            flow.queued.push(datagram);
-            self.make_ready(stream, wakes);
+        let Some(flow) = state.flow.as_mut().filter(|_| state.broken.is_none()) else { return };
+        if datagram.len() > MAX_DATAGRAM {
+            self.dropped += 1;
+            return;
         }
+        self.dropped += flow.queued.push(datagram.to_vec());
+        self.make_ready(stream, wakes);
     }
 }

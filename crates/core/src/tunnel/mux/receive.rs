@@ -80,7 +80,7 @@ impl Mux {
         let mut state =
             State::opened(request, self.their_window, if open.is_flow { &[] } else { open.early });
         if let Some(flow) = state.flow.as_mut().filter(|_| !open.early.is_empty()) {
-            flow.received.push(open.early.to_vec());
+            flow.receive(open.early, true);
         }
         self.insert(stream, state);
         self.opened.push_back(stream);
@@ -94,7 +94,7 @@ impl Mux {
         }
         let Some(state) = self.streams.get_mut(&stream) else {
             // It has ended here: whoever still sends learns of it.
-            if matches!(frame, Frame::Data(_)) {
+            if matches!(frame, Frame::Data(_) | Frame::Datagram(..)) {
                 Scribe(&mut self.control).reset(stream, Code::Cancelled);
             }
             return Ok(());
@@ -125,9 +125,10 @@ impl Mux {
             }
             Frame::Datagram(piece, is_last) => {
                 let Some(flow) = &mut state.flow else { return Err(Broken::Rule("a datagram in a stream")) };
-                if !flow.receive(piece, *is_last) {
+                let Some(dropped) = flow.receive(piece, *is_last) else {
                     return Err(Broken::Rule("a datagram that is too large"));
-                }
+                };
+                self.dropped += dropped;
                 wakes.extend(state.inbound.reading.take());
             }
             _ => return Err(Broken::Rule("a frame out of place")),

@@ -294,17 +294,49 @@ fn datagrams_arrive_whole_and_the_oldest_give_way() {
     let mut pair = Pair::new();
     let stream = pair.open(0, flow("dns"));
     let mut wakes = Wakes::new();
-    pair.ends[0].send_datagram(stream, vec![1; 60_000], &mut wakes);
-    pair.ends[0].send_datagram(stream, Vec::new(), &mut wakes);
+    pair.ends[0].send_datagram(stream, &[1; 60_000], &mut wakes);
+    pair.ends[0].send_datagram(stream, &[], &mut wakes);
     pair.carry_all();
     assert!(pair.ends[1].take_opened().unwrap().1.is_flow);
     for expected in [vec![1; 60_000], Vec::new()] {
         assert_eq!(pair.ends[1].poll_datagram(&cx(), stream), Poll::Ready(Ok(expected)));
     }
     for number in 0..300_u32 {
-        pair.ends[1].send_datagram(stream, number.to_be_bytes().to_vec(), &mut wakes);
+        pair.ends[1].send_datagram(stream, &number.to_be_bytes(), &mut wakes);
     }
     pair.carry_all();
     let Poll::Ready(Ok(first)) = pair.ends[0].poll_datagram(&cx(), stream) else { panic!() };
     assert_eq!(first, 44_u32.to_be_bytes());
+    assert_eq!((pair.ends[0].dropped, pair.ends[1].dropped), (0, 44));
+}
+
+#[test]
+fn large_datagrams_and_streams_take_turns() {
+    let mut pair = Pair::new();
+    let stream = pair.opened("s");
+    let flow = pair.open(0, flow("dns"));
+    pair.carry_all();
+    let _outcome = pair.write(0, stream, &[0; WINDOW as usize]);
+    for _ in 0..4 {
+        pair.ends[0].send_datagram(flow, &[1; 60_000], &mut Wakes::new());
+    }
+    let mut out = Vec::new();
+    let _outcome = pair.ends[0].poll_transmit(&cx(), &mut out, 8 * 16 * 1024, &mut Wakes::new());
+    let left = |id| pair.ends[0].streams[&id].backlog();
+    let sent = [WINDOW as usize - left(stream), 4 * 60_001 - left(flow)];
+    assert!(sent[0].abs_diff(sent[1]) < 20_000, "{sent:?}");
+}
+
+#[test]
+fn a_flow_ends_in_order_behind_its_last_datagram() {
+    let mut pair = Pair::new();
+    let stream = pair.open(0, flow("dns"));
+    pair.ends[0].send_datagram(stream, b"last", &mut Wakes::new());
+    pair.release(0, stream, None);
+    pair.carry_all();
+    assert_eq!(pair.ends[1].poll_datagram(&cx(), stream), Poll::Ready(Ok(b"last".to_vec())));
+    assert_eq!(pair.ends[1].poll_datagram(&cx(), stream), Poll::Ready(Err(Code::Cancelled)));
+    pair.release(1, stream, None);
+    pair.carry_all();
+    assert_eq!([pair.ends[0].count(), pair.ends[1].count()], [0, 0]);
 }

@@ -60,9 +60,7 @@ fn send(stream: u32, state: &mut State, out: &mut Vec<u8>, wakes: &mut Wakes) {
             Some(_) => open(&[]),
         }
     } else if let Some(flow) = state.flow.as_mut() {
-        if let Some(datagram) = flow.queued.pop() {
-            Scribe(out).datagram(stream, &datagram);
-        }
+        flow.send(|piece, is_last| Scribe(out).datagram_piece(stream, piece, is_last));
     } else if state.has_bytes() {
         state.send(MAX_PAYLOAD, |bytes| Scribe(out).data(stream, bytes), wakes);
     }

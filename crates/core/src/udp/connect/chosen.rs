@@ -1,6 +1,5 @@
 //! Connecting to peers that a handler chooses, one after another as far as it asks for.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
 
 use qanat_plan::Level;
@@ -12,6 +11,7 @@ use crate::phase::{self, Chain};
 use crate::plan::Proxy;
 use crate::session::Session;
 use crate::udp::connect::Opening;
+use crate::udp::peer::Peer;
 use crate::upstream::{Picked, Tries, Upstream};
 
 /// Connects to a peer that the handler of `upstream` chooses, which gets `first` if there is anything. One attempt is
@@ -24,7 +24,7 @@ pub(in crate::udp) async fn connect(
     proxy: &Proxy,
     (upstream, chain): (&Upstream, &Chain),
     first: Option<&[u8]>,
-) -> Result<(UdpSocket, Picked), SessionError> {
+) -> Result<(Peer, Picked), SessionError> {
     let opening = Opening::new(session, proxy, first);
     let mut known = Tries::default();
     let mut more_tries = 0;

@@ -1,6 +1,5 @@
 //! The life of a session that handlers decide about, up to its peer: the stages of `session::run`, in the same order.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -16,12 +15,13 @@ use crate::session::registry::Open;
 use crate::udp::connect::{connect, connect_chosen};
 use crate::udp::log;
 use crate::udp::open::no_content;
+use crate::udp::peer::Peer;
 use crate::upstream::Picked;
 
 /// A session that has a peer.
 pub(super) struct Dialled {
     pub(super) open: Open,
-    pub(super) peer: UdpSocket,
+    pub(super) peer: Peer,
     pub(super) picked: Picked,
     /// How many datagrams the peer has got of it: one, or none if handlers took all of it.
     pub(super) requests: u64,
@@ -54,7 +54,7 @@ async fn decide(
     session: &mut Session,
     datagrams: &Arc<Datagrams>,
     first: Vec<u8>,
-) -> Result<Option<(UdpSocket, Picked, u64)>, SessionError> {
+) -> Result<Option<(Peer, Picked, u64)>, SessionError> {
     datagrams::access(session, datagrams).await?;
     frame::look(session, &first)?;
     let first = datagrams::preread(session, datagrams, first).await?;
@@ -82,11 +82,12 @@ async fn decide(
     }
 }
 
-async fn dial(
+/// Chooses a peer, by its handler or by the upstream, and connects to it.
+pub(in crate::udp) async fn dial(
     session: &mut Session,
     proxy: &Proxy,
     first: Option<&[u8]>,
-) -> Result<(UdpSocket, Picked), SessionError> {
+) -> Result<(Peer, Picked), SessionError> {
     let upstream = target(session, proxy)?;
     match &upstream.handler {
         Some(chain) => connect_chosen(session, proxy, (&upstream, chain), first).await,

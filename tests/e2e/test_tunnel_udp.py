@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,5 +107,10 @@ def test_a_service_of_bytes_is_not_one_of_datagrams(pair: tuple[Node, Node]) -> 
     with udp(a.gateway.ports["others"]) as client:
         client.send(b"anybody?")
         for node in (a, b):
-            log = node.gateway.prefix / "logs" / "error.log"
-            until(lambda log=log: "no_service" in log.read_text(), "the refusal in the log")
+            refused = partial(says, node, "no_service")
+            until(refused, "the refusal in the log")
+
+
+def says(node: Node, text: str) -> bool:
+    """Tell whether a node's error log has a text."""
+    return text in (node.gateway.prefix / "logs" / "error.log").read_text()

@@ -14,6 +14,7 @@ mod node;
 mod open;
 mod prove;
 mod registry;
+mod retire;
 mod serve;
 mod snapshot;
 mod stream;

@@ -54,10 +54,11 @@ class LocalBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str = ""
     pending_timeout_ms: Milliseconds = 5000
     when_down: WhenDown = "hold"
+    protocol: Transport = "tcp"
 
     def spec(self) -> LocalService:
         """Make the service."""
-        return LocalService(self.addr, self.key, self.pending_timeout_ms, self.when_down)
+        return LocalService(self.addr, self.key, self.pending_timeout_ms, self.when_down, self.protocol)
 
 
 class LocalPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -83,10 +84,12 @@ class RemoteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str = ""
     connect_timeout_ms: Patience = 3000
     proxy_protocol: ProxyVersion = "off"
+    protocol: Transport = "tcp"
 
     def spec(self) -> RemoteService:
         """Make the service; its addresses are found when it is put."""
-        return RemoteService(self.addr, (), self.key, self.connect_timeout_ms, self.proxy_protocol)
+        timeout, proxy_protocol = self.connect_timeout_ms, self.proxy_protocol
+        return RemoteService(self.addr, (), self.key, timeout, proxy_protocol, self.protocol)
 
 
 class RemotePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use qanat_plan as spec;
@@ -33,6 +34,10 @@ pub(super) struct Order {
     pub(super) spec: Arc<spec::Tunnel>,
     pub(super) node: Arc<Node>,
     pub(super) index: u8,
+    /// It tells how far the tunnel has come.
+    pub(super) is_leader: bool,
+    /// Another task dials instead: once this one's carrier has ended, it is over.
+    pub(super) is_retired: Arc<AtomicBool>,
 }
 
 /// Keeps one carrier up until it is stopped.
@@ -41,7 +46,7 @@ pub(super) async fn keep(worker: Arc<Worker>, order: Order) {
     let mut is_first = true;
     loop {
         order.is_wanted().await;
-        if order.index == 0 {
+        if order.is_leader {
             order.note(Progress::Connecting);
         }
         let error = match connect(&order.spec, &order.node, order.greeting(false)).await {
@@ -51,6 +56,9 @@ pub(super) async fn keep(worker: Arc<Worker>, order: Order) {
                 let end = run(&worker, &order, ready).await;
                 if began.elapsed() >= STEADY {
                     longest = SHORTEST;
+                }
+                if order.is_retired.load(Relaxed) {
+                    return;
                 }
                 is_first = true;
                 end
@@ -66,7 +74,7 @@ pub(super) async fn keep(worker: Arc<Worker>, order: Order) {
         };
         order.log(&worker, &error);
         let is_refused = order.tunnel.with(|state| matches!(state.progress, Progress::AuthFailed(_)));
-        if !is_refused && !order.is_removed() && order.index == 0 {
+        if !is_refused && !order.is_removed() && order.is_leader {
             order.note(Progress::Reconnecting(error));
         }
         let pause = if std::mem::take(&mut is_first) && longest == SHORTEST {

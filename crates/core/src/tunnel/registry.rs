@@ -1,7 +1,7 @@
 //! The tunnels that there are, by name: their carriers, and who keeps them up.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -18,8 +18,12 @@ use super::dial;
 use super::identity::NodeKey;
 use super::node::Node;
 use super::prove::Role;
+use super::retire;
 use crate::gateway::worker::Thread;
 use crate::plan::Plan;
+
+/// Indices of carriers that one dialling uses at most; the next one takes others.
+const MOST_CARRIERS: u8 = 16;
 
 /// All tunnels of a gateway.
 #[derive(Default)]
@@ -65,10 +69,12 @@ pub(super) struct State {
 }
 
 /// The tasks that keep a tunnel up, and what they were told.
-struct Dialling {
+pub(super) struct Dialling {
     spec: Arc<spec::Tunnel>,
     node: Arc<Node>,
-    tasks: Vec<AbortHandle>,
+    /// By the index of their carriers.
+    pub(super) tasks: Vec<(u8, AbortHandle)>,
+    pub(super) is_retired: Arc<AtomicBool>,
 }
 
 /// How far a tunnel that is not up has come.
@@ -164,6 +170,19 @@ impl Tunnel {
         }
     }
 
+    /// Makes room for new carriers: those that there are go on until one of the new ones is up, if this node is still
+    /// what it was. Returns the index of the first new carrier: both kinds are there at the same time.
+    fn replace(self: &Arc<Self>, node: &Arc<Node>, threads: &[Thread]) -> u8 {
+        let present = self.with(|state| state.dialling.take_if(|present| Arc::ptr_eq(&present.node, node)));
+        let (Some(present), Some(thread)) = (present, threads.first()) else {
+            self.stop_dialling();
+            return 0;
+        };
+        let first = present.tasks.first().map_or(0, |(index, _)| *index);
+        thread.runtime.spawn(retire::retire(Arc::clone(self), present));
+        first.wrapping_add(MOST_CARRIERS)
+    }
+
     /// Nobody keeps it up any more.
     fn stop_dialling(&self) {
         let dialling = self.with(|state| {
@@ -171,7 +190,7 @@ impl Tunnel {
             state.dialling.take()
         });
         if let Some(dialling) = dialling {
-            dialling.tasks.iter().for_each(AbortHandle::abort);
+            dialling.tasks.iter().for_each(|(_, task)| task.abort());
             self.end(Role::Dialler, Code::Removed);
         }
     }
@@ -271,20 +290,23 @@ impl Tunnels {
             if tunnel.with(|state| state.dialling.as_ref().is_some_and(is_same)) {
                 continue;
             }
-            tunnel.stop_dialling();
-            let tasks = (0..node.spec.carriers.max(1)).zip(threads.iter().cycle()).map(|(index, thread)| {
+            let first = tunnel.replace(node, threads);
+            let is_retired = Arc::new(AtomicBool::new(false));
+            let tasks = (0..node.spec.carriers.max(1)).zip(threads.iter().cycle()).map(|(number, thread)| {
+                let index = first.wrapping_add(number);
                 let order = dial::Order {
                     tunnel: Arc::clone(&tunnel),
                     spec: Arc::clone(spec),
                     node: Arc::clone(node),
                     index,
+                    is_leader: number == 0,
+                    is_retired: Arc::clone(&is_retired),
                 };
-                thread.runtime.spawn(dial::keep(Arc::clone(&thread.worker), order)).abort_handle()
+                (index, thread.runtime.spawn(dial::keep(Arc::clone(&thread.worker), order)).abort_handle())
             });
-            let tasks = tasks.collect();
-            tunnel.with(|state| {
-                state.dialling = Some(Dialling { spec: Arc::clone(spec), node: Arc::clone(node), tasks });
-            });
+            let (tasks, spec, node) = (tasks.collect(), Arc::clone(spec), Arc::clone(node));
+            let dialling = Dialling { spec, node, tasks, is_retired };
+            tunnel.with(|state| state.dialling = Some(dialling));
         }
     }
 }

@@ -69,9 +69,9 @@ pub(super) fn begin(
     tokio::spawn(async move {
         let _serving = serving;
         if is_flow {
-            udp::serve_flow(open, stream).await
+            udp::serve_flow(open, stream).await;
         } else {
-            run::run(open, Socket::Tunnel(stream)).await
+            run::run(open, Socket::Tunnel(stream)).await;
         }
     });
 }

@@ -114,7 +114,7 @@ impl Relay<'_> {
         while timer.as_mut().poll(cx).is_ready() {
             let expires = self.last + self.timeout;
             if expires <= clock::now() {
-                session_end(&mut self.open.session, Level::Info, "udp timed out");
+                session_end(&self.open.session, Level::Info, "udp timed out");
                 return Poll::Ready(Ok(()));
             }
             timer.as_mut().reset(expires);
@@ -128,7 +128,7 @@ impl Relay<'_> {
             let datagram = match ready!(self.flow.poll_datagram(cx)) {
                 Ok(datagram) => datagram,
                 Err(Code::Cancelled) => {
-                    session_end(&mut self.open.session, Level::Info, "udp done");
+                    session_end(&self.open.session, Level::Info, "udp done");
                     return Poll::Ready(Some(Ok(())));
                 }
                 Err(code) => {

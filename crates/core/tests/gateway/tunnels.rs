@@ -26,6 +26,7 @@ pub(crate) struct Seen {
     error: Option<String>,
     carriers: Vec<serde::de::IgnoredAny>,
     pub(crate) serving: u64,
+    connected: u64,
     pub(crate) served: u64,
     pub(crate) refused: u64,
 }
@@ -96,12 +97,11 @@ impl Node {
     pub(crate) fn local(&self, service: &str, tunnel: &str, key: &[u8]) -> String {
         let address = free_address();
         let listener = specs::listener(spec::Protocol::Tcp, &address);
-        let upstream = specs::upstream(service, vec![specs::peer(&format!("tunnel:{tunnel}/{service}"))]);
-        let proxy = spec::Proxy { half_close: true, ..specs::proxy(service) };
+        let proxy = spec::Proxy { half_close: true, ..specs::proxy(&format!("service:{service}")) };
         self.put(spec::Objects {
             servers: vec![specs::server(&listener.id, specs::proxied(proxy))],
             listeners: vec![listener],
-            upstreams: vec![upstream],
+            upstreams: vec![bound(service, tunnel)],
             services: vec![description(&format!("local:{service}"), key)],
             ..Default::default()
         });
@@ -134,6 +134,12 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.gateway.stop();
     }
+}
+
+/// The upstream of a local service that is bound to a tunnel, `*` for none.
+fn bound(service: &str, tunnel: &str) -> spec::Upstream {
+    let peer = specs::peer(&format!("tunnel:{tunnel}/{service}"));
+    specs::upstream(&format!("service:{service}"), vec![peer])
 }
 
 pub(crate) fn description(id: &str, key: &[u8]) -> spec::Service {
@@ -239,6 +245,84 @@ fn a_client_waits_for_its_tunnel() {
     let mut got = [0; 5];
     early.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"early");
+}
+
+#[test]
+fn a_client_waits_for_a_binding() {
+    let (a, b) = pair();
+    b.remote("s", &echo(), b"");
+    b.bind("t", "s");
+    let mut early = connect(&a.local("s", "*", b""));
+    early.write_all(b"early").unwrap();
+    // Its session has begun.
+    wait_until("the session", || a.gateway.sessions() == 1);
+    a.put(spec::Objects { upstreams: vec![bound("s", "t")], ..Default::default() });
+    let mut got = [0; 5];
+    early.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"early");
+}
+
+#[test]
+fn a_tunnel_that_moves_keeps_its_streams() {
+    let (a, b) = pair();
+    for _ in 0..2 {
+        b.remote("s", &echo(), b"");
+        b.bind("t", "s");
+        let address = a.local("s", "t", b"");
+        let mut client = connect(&address);
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        let before = a.tunnel("t").unwrap().connected;
+        a.dial("t", &b.listen());
+        wait_until("a new carrier", || a.tunnel("t").unwrap().connected == before + 2);
+        client.write_all(b"y").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        assert_eq!(echoes(&address, b"new"), b"new");
+        drop(client);
+        wait_until("the old carriers are gone", || a.tunnel("t").unwrap().carriers.len() == 2);
+    }
+}
+
+#[test]
+fn a_tunnel_that_moves_to_where_nobody_is_goes_on_as_before() {
+    let (a, b) = pair();
+    b.remote("s", &echo(), b"");
+    b.bind("t", "s");
+    let address = a.local("s", "t", b"");
+    a.dial("t", &free_address());
+    assert_eq!(echoes(&address, b"still"), b"still");
+    assert_eq!(a.tunnel("t").unwrap().carriers.len(), 2);
+}
+
+#[test]
+fn a_node_that_stops_resets_the_clients_of_its_streams_at_once() {
+    let (a, b) = pair();
+    b.remote("s", &echo(), b"");
+    b.bind("t", "s");
+    let mut client = connect(&a.local("s", "t", b""));
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    drop(b);
+    let began = std::time::Instant::now();
+    assert!(is_reset(client));
+    assert!(began.elapsed() < std::time::Duration::from_millis(100));
+}
+
+#[test]
+fn a_node_that_drains_takes_no_more_streams_and_ends_those_that_it_has() {
+    let (a, b) = pair();
+    b.remote("s", &echo(), b"");
+    b.bind("t", "s");
+    let address = a.local("s", "t", b"");
+    let mut client = connect(&address);
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    b.gateway.drain();
+    let waiting = connect(&address);
+    client.write_all(b"y").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    assert_eq!(b.tunnel("t").unwrap().served, 1);
+    drop(waiting);
 }
 
 #[test]

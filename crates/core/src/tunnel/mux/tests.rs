@@ -294,7 +294,7 @@ fn datagrams_arrive_whole_and_the_oldest_give_way() {
     let mut pair = Pair::new();
     let stream = pair.open(0, flow("dns"));
     let mut wakes = Wakes::new();
-    pair.ends[0].send_datagram(stream, &[1; 60_000], &mut wakes);
+    pair.ends[0].send_datagram(stream, &vec![1; 60_000], &mut wakes);
     pair.ends[0].send_datagram(stream, &[], &mut wakes);
     pair.carry_all();
     assert!(pair.ends[1].take_opened().unwrap().1.is_flow);
@@ -316,9 +316,9 @@ fn large_datagrams_and_streams_take_turns() {
     let stream = pair.opened("s");
     let flow = pair.open(0, flow("dns"));
     pair.carry_all();
-    let _outcome = pair.write(0, stream, &[0; WINDOW as usize]);
+    let _outcome = pair.write(0, stream, &vec![0; WINDOW as usize]);
     for _ in 0..4 {
-        pair.ends[0].send_datagram(flow, &[1; 60_000], &mut Wakes::new());
+        pair.ends[0].send_datagram(flow, &vec![1; 60_000], &mut Wakes::new());
     }
     let mut out = Vec::new();
     let _outcome = pair.ends[0].poll_transmit(&cx(), &mut out, 8 * 16 * 1024, &mut Wakes::new());

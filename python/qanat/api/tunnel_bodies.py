@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from qanat.compiler.tunnels import LocalService, RemoteService, TunnelSpec, WhenDown
+from qanat.compiler.tunnels import LocalService, RemoteService, Transport, TunnelSpec, WhenDown
 from qanat.compiler.units import parse_time_ms
 from qanat.control.errors import InvalidRequest
 
@@ -58,7 +58,9 @@ class LocalBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def spec(self) -> LocalService:
         """Make the service."""
-        return LocalService(self.addr, self.key, self.pending_timeout_ms, self.when_down, self.protocol)
+        return LocalService(
+            self.addr, self.key, self.pending_timeout_ms, self.when_down, self.protocol
+        )
 
 
 class LocalPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -68,6 +70,7 @@ class LocalPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     key: str | UnsetType = UNSET
     pending_timeout_ms: Milliseconds | UnsetType = UNSET
     when_down: WhenDown | UnsetType = UNSET
+    protocol: Transport | UnsetType = UNSET
 
     def fields(self) -> dict[str, Any]:
         """Name the fields of the service that change."""
@@ -99,6 +102,7 @@ class RemotePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     key: str | UnsetType = UNSET
     connect_timeout_ms: Patience | UnsetType = UNSET
     proxy_protocol: ProxyVersion | UnsetType = UNSET
+    protocol: Transport | UnsetType = UNSET
 
     def fields(self) -> dict[str, Any]:
         """Name the fields of the service that change."""

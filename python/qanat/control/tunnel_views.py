@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from qanat.compiler.tunnels import Bound, Kind, WhenDown
+from qanat.compiler.tunnels import Bound, Kind, Transport, WhenDown
 from qanat.control.tunnel_identity import identity_of
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class LocalServiceView(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     pending_timeout_ms: int
     when_down: WhenDown
+    protocol: Transport
     tunnels: tuple[str, ...]
     sessions: int
     dynamic: bool
@@ -117,6 +118,7 @@ class RemoteServiceView(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     connect_timeout_ms: int
     proxy_protocol: Literal["off", "v1", "v2"]
+    protocol: Transport
     tunnels: tuple[str, ...]
     sessions: int
     dynamic: bool
@@ -290,6 +292,7 @@ def _local(
         key=_masked(service.key),
         pending_timeout_ms=service.pending_timeout_ms,
         when_down=service.when_down,
+        protocol=service.protocol,
         tunnels=state.tunnels.model.local_bindings.get(name, Bound()).tunnels,
         sessions=sessions.get(f"service:{name}", 0),
         dynamic=_is_dynamic(state, ("local", name)),
@@ -306,6 +309,7 @@ def _remote(
         key=_masked(service.key),
         connect_timeout_ms=service.connect_timeout_ms,
         proxy_protocol=service.proxy_protocol,
+        protocol=service.protocol,
         tunnels=state.tunnels.model.remote_bindings.get(name, Bound()).tunnels,
         sessions=sessions.get(f"tunnel:{name}", 0),
         dynamic=_is_dynamic(state, ("remote", name)),

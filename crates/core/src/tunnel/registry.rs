@@ -173,7 +173,10 @@ impl Tunnel {
     /// Makes room for new carriers: those that there are go on until one of the new ones is up, if this node is still
     /// what it was. Returns the index of the first new carrier: both kinds are there at the same time.
     fn replace(self: &Arc<Self>, node: &Arc<Node>, threads: &[Thread]) -> u8 {
-        let present = self.with(|state| state.dialling.take_if(|present| Arc::ptr_eq(&present.node, node)));
+        let present = self.with(|state| {
+            state.progress = Progress::Idle;
+            state.dialling.take_if(|present| Arc::ptr_eq(&present.node, node))
+        });
         let (Some(present), Some(thread)) = (present, threads.first()) else {
             self.stop_dialling();
             return 0;

@@ -96,10 +96,13 @@ impl Node {
     /// A local service: where its clients connect.
     pub(crate) fn local(&self, service: &str, tunnel: &str, key: &[u8]) -> String {
         let address = free_address();
-        let listener = specs::listener(spec::Protocol::Tcp, &address);
+        let mut listener = specs::listener(spec::Protocol::Tcp, &address);
         let proxy = spec::Proxy { half_close: true, ..specs::proxy(&format!("service:{service}")) };
+        let mut server = specs::server(&listener.id, specs::proxied(proxy));
+        server.id = format!("service:{service}");
+        listener.default_server.clone_from(&server.id);
         self.put(spec::Objects {
-            servers: vec![specs::server(&listener.id, specs::proxied(proxy))],
+            servers: vec![server],
             listeners: vec![listener],
             upstreams: vec![bound(service, tunnel)],
             services: vec![description(&format!("local:{service}"), key)],

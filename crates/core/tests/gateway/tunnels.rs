@@ -268,10 +268,10 @@ fn a_client_waits_for_a_binding() {
 #[test]
 fn a_tunnel_that_moves_keeps_its_streams() {
     let (a, b) = pair();
-    for _ in 0..2 {
-        b.remote("s", &echo(), b"");
-        b.bind("t", "s");
-        let address = a.local("s", "t", b"");
+    for service in ["one", "two"] {
+        b.remote(service, &echo(), b"");
+        b.bind("t", service);
+        let address = a.local(service, "t", b"");
         let mut client = connect(&address);
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.harness.clients import connect, read_exactly
+from tests.harness.clients import connect, read_exactly, udp
 from tests.harness.gateway import Gateway, run
-from tests.harness.servers import echo, serve
+from tests.harness.servers import echo, serve, serve_udp
 from tests.harness.tunnels import Node, new_secret, start_node, stop_node
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_connect_expose_listen(home_and_gate: tuple[Command, Command]) -> None:
             assert read_exactly(client, 5) == b"hello"
     assert "dialled from there" in gate("ls")
     lines = [line.split() for line in home("ls").splitlines()]
-    assert ["echo", "remote", f"127.0.0.1:{target}", "yes", "t", "0", "API"] in lines
+    assert ["echo", "remote", "tcp", f"127.0.0.1:{target}", "yes", "t", "0", "API"] in lines
     assert gate.json("ls")["bindings"]["local"][0]["state"] == "up"
     assert gate("rm", "local", "echo") == "listens no longer for echo\n"
     assert home("rm", "remote", "echo", "--reset") == "exposes no longer echo\n"
@@ -88,6 +88,18 @@ def test_connect_expose_listen(home_and_gate: tuple[Command, Command]) -> None:
     left = home.json("ls")
     assert [left["tunnels"]["tunnels"], left["services"]["remote"]] == [[], []]
     assert left["bindings"]["remote"] == []
+
+
+def test_datagrams_go_through_too(home_and_gate: tuple[Command, Command]) -> None:
+    home, gate = home_and_gate
+    home("connect", "t", f"127.0.0.1:{gate.node.tunnel_port}")
+    with serve_udp(lambda datagram: [datagram]) as target:
+        home("expose", "echo", str(target), "--udp")
+        listens = gate.json("listen", "echo", "0", "--udp")
+        with udp(int(listens["addr"].rpartition(":")[2])) as client:
+            client.send(b"hello")
+            assert client.recv(100) == b"hello"
+    assert listens["protocol"] == "udp"
 
 
 def test_what_is_missing_is_said(home_and_gate: tuple[Command, Command]) -> None:

@@ -49,6 +49,7 @@ TunnelNames = Annotated[
         show_default=False,
     ),
 ]
+Udp = Annotated[bool, typer.Option("--udp", help="The service is one of datagrams; at both ends.")]
 Key = Annotated[
     str,
     typer.Option(
@@ -140,6 +141,7 @@ def expose_command(  # noqa: PLR0913, PLR0917 - one for each option
     ],
     tunnels: TunnelNames = None,
     key: Key = "",
+    udp: Udp = False,
     proxy_protocol: Annotated[
         str,
         typer.Option(
@@ -157,6 +159,7 @@ def expose_command(  # noqa: PLR0913, PLR0917 - one for each option
     - `qanat tunnel expose db unix:/run/db.sock --tunnel home --key "$DB_KEY"`
     """
     body = {"addr": _address(target), "key": key, "proxy_protocol": proxy_protocol}
+    body["protocol"] = "udp" if udp else "tcp"
     answer = _serve(context.obj, "remote", service, body, tunnels)
     if as_json:
         print_json(answer)
@@ -165,7 +168,7 @@ def expose_command(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 @app.command("listen")
-def listen_command(
+def listen_command(  # noqa: PLR0913, PLR0917 - one for each option
     context: typer.Context,
     service: ServiceName,
     address: Annotated[
@@ -177,6 +180,7 @@ def listen_command(
     ],
     tunnels: TunnelNames = None,
     key: Key = "",
+    udp: Udp = False,
     as_json: Json = False,
 ) -> None:
     """Listen for clients of a service that the other end of a tunnel exposes.
@@ -186,8 +190,11 @@ def listen_command(
     - `qanat tunnel listen web 0.0.0.0:8080`
 
     - `qanat tunnel listen db 5432 --tunnel home --key "$DB_KEY"`
+
+    - `qanat tunnel listen dns 0.0.0.0:53 --udp`
     """
-    body = {"addr": _address(address), "key": key}
+    protocol = "udp" if udp else "tcp"
+    body = {"addr": _address(address), "key": key, "protocol": protocol}
     answer = _serve(context.obj, "local", service, body, tunnels)
     if as_json:
         print_json(answer)

@@ -52,7 +52,7 @@ def _print_tunnels(tunnels: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _print_services(services: Mapping[str, Any], bindings: Mapping[str, Any]) -> None:
-    table = table_of("service", "kind", "address", "key", "tunnels", "sessions", "from")
+    table = table_of("service", "kind", "protocol", "address", "key", "tunnels", "sessions", "from")
     for kind in ("local", "remote"):
         bound = bindings[kind]
         known = [service["name"] for service in services[kind]]
@@ -60,6 +60,7 @@ def _print_services(services: Mapping[str, Any], bindings: Mapping[str, Any]) ->
             table.add_row(
                 service["name"],
                 kind,
+                service["protocol"],
                 service["addr"],
                 "yes" if service["key"] else "-",
                 _tunnels(bound, service["name"]) or "bound to none",
@@ -69,7 +70,7 @@ def _print_services(services: Mapping[str, Any], bindings: Mapping[str, Any]) ->
         for missing in dict.fromkeys(
             one["service"] for one in bound if one["service"] not in known
         ):
-            table.add_row(missing, kind, "is missing", "-", _tunnels(bound, missing), "-", "")
+            table.add_row(missing, kind, "-", "is missing", "-", _tunnels(bound, missing), "-", "")
     print_table(table)
 
 

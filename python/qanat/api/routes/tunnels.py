@@ -68,8 +68,8 @@ def _add_changing(routes: APIRouter, gateway: LiveGateway) -> None:
     async def put_tunnel(name: str, request: Request) -> Response:
         """Dial a tunnel, and keep it up; while it is not, the answer is 202 and dialling goes on.
 
-        One that is there already stays untouched; one with another `dest` or `peer` is replaced,
-        and its streams are reset.
+        One that is there already stays untouched; one with another `dest` or `peer` is replaced
+        when the new one is up, and the streams of the old one have 30 seconds to end.
         """
         wanted = await read_body(request, TunnelBody)
         return answer(name, await gateway.change(putting_tunnel, name, wanted.spec()))

@@ -324,7 +324,8 @@ fn large_datagrams_and_streams_take_turns() {
     let _outcome = pair.ends[0].poll_transmit(&cx(), &mut out, 8 * 16 * 1024, &mut Wakes::new());
     let left = |id| pair.ends[0].streams[&id].backlog();
     let sent = [WINDOW as usize - left(stream), 4 * 60_001 - left(flow)];
-    assert!(sent[0].abs_diff(sent[1]) < 20_000, "{sent:?}");
+    // The last piece of a datagram is a short turn.
+    assert!(sent[0].abs_diff(sent[1]) < 2 * 16 * 1024, "{sent:?}");
 }
 
 #[test]

@@ -43,6 +43,11 @@ def all_fail(session):
     return FAILING[session.tries]
 
 
+def stubborn(session):
+    session.more_tries(1_000_000)
+    return DEAD
+
+
 def note_states(record):
     record.vars["steps"] = ", ".join([f"{record.ctx.granted} more", *record.ctx.states])
 
@@ -62,6 +67,7 @@ stream {
     access_log logs/access.log steps;
     upstream fewest { balance_by_python app:fewest; }
     upstream failing { balance_by_python app:all_fail; }
+    upstream stubborn { balance_by_python app:stubborn; }
     upstream impatient { balance_by_python app:impatient; }
     upstream datagrams { balance_by_python app:datagrams; }
     server { listen 127.0.0.1:@fewest; proxy_pass fewest; }
@@ -74,6 +80,7 @@ stream {
         listen 127.0.0.1:@limited; set $steps ""; log_by_python app:note_states;
         proxy_next_upstream_tries 3; proxy_pass failing;
     }
+    server { listen 127.0.0.1:@stubborn; proxy_pass stubborn; }
     server { listen 127.0.0.1:@impatient; proxy_timeout 1h; proxy_pass impatient; }
     server { listen 127.0.0.1:@udp udp; proxy_timeout 1h; proxy_requests 2; proxy_responses 1;
         proxy_pass datagrams; }
@@ -147,6 +154,13 @@ def test_counts_outlive_a_reload_of_the_handlers(running: Gateway) -> None:
         running.wait_for_log("reconfigured")
         with connect(running.port("fewest")) as client:
             assert read_exactly(client, 1) == b"2"
+
+
+def test_a_handler_cannot_try_without_end(running: Gateway) -> None:
+    assert ask(running.port("stubborn")) == b""
+    [line] = running.log_lines(1)
+    assert line.startswith("502 ")
+    assert line.count(",") == 99
 
 
 def test_a_handler_learns_what_an_attempt_failed_of(running: Gateway) -> None:

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::connect::{HANDSHAKING, attempt, conclude, is_in_time, no_live_upstreams, verified};
 use crate::error::{SessionError, Source, Status};
-use crate::phase::call::{Failure, FailureKind, Tried};
+use crate::phase::call::{Failure, FailureKind, MOST_TRIES, Tried};
 use crate::phase::{self, Chain};
 use crate::plan::Proxy;
 use crate::session::Session;
@@ -64,7 +64,7 @@ pub(super) async fn any(
 /// Whether an attempt may follow the one of number `count`.
 pub(crate) fn another(session: &Session, proxy: &Proxy, count: usize, more_tries: u32) -> bool {
     let rules = &proxy.spec;
-    let limit = if rules.next_upstream_tries == 0 { u32::MAX } else { rules.next_upstream_tries };
+    let limit = if rules.next_upstream_tries == 0 { MOST_TRIES } else { rules.next_upstream_tries };
     let allowed = limit.min(more_tries.saturating_add(1)) as usize;
     rules.next_upstream && count + 1 < allowed && is_in_time(session, proxy)
 }

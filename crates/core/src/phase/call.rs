@@ -24,6 +24,10 @@ use crate::tls::CertifiedKey;
 /// Bytes to the client that a handler may leave to the worker before it has to wait.
 pub const OUTPUT_LIMIT: usize = 64 * 1024;
 
+/// Attempts to reach a peer that a handler can have for one session where `proxy_next_upstream_tries` sets no limit: a
+/// peer that refuses at once would otherwise be asked without end.
+pub const MOST_TRIES: u32 = 100;
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A call of the handlers of one phase for one session.
@@ -331,14 +335,13 @@ impl Exchange {
             Content::Proxy(proxy) => Some(&proxy.spec),
             _ => None,
         });
-        let most = match rules {
+        let limit = match rules {
             Some(rules) if !rules.next_upstream => 0,
-            Some(rules) if rules.next_upstream_tries > 0 => {
-                let left = (rules.next_upstream_tries as usize).saturating_sub(made + 1);
-                u32::try_from(left).unwrap_or(u32::MAX)
-            }
-            _ => u32::MAX,
+            Some(rules) if rules.next_upstream_tries > 0 => rules.next_upstream_tries,
+            _ => MOST_TRIES,
         };
+        let left = (limit as usize).saturating_sub(made + 1);
+        let most = u32::try_from(left).unwrap_or(u32::MAX);
         let granted = count.min(most.saturating_sub(self.more_tries));
         self.more_tries = self.more_tries.saturating_add(granted);
         granted

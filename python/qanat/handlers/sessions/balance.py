@@ -59,7 +59,8 @@ class BalanceSession(Framed, Encrypted):
         """Ask to be called again if this attempt fails, and so for `count` more attempts.
 
         Return how many of them there can be: `proxy_next_upstream off` allows none, and
-        `proxy_next_upstream_tries` limits all attempts together. `proxy_next_upstream_timeout` may
-        still end them early. As `set_more_tries` of `ngx.balancer`.
+        `proxy_next_upstream_tries` limits all attempts together, to 100 if it is 0.
+        `proxy_next_upstream_timeout` may still end them early. As
+        `set_more_tries` of `ngx.balancer`.
         """
         return self._handle.more_tries(count)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness.certificates import name_of, server_context
-from tests.harness.clients import connect, connect_tls, read_all, read_exactly, tls_context
+from tests.harness.clients import ask_tls, connect, connect_tls, read_all, read_exactly, tls_context
+from tests.harness.handlers import write_module
 from tests.harness.servers import serve, serve_tls, tagged, tagged_after_request
 
 if TYPE_CHECKING:
@@ -110,3 +111,23 @@ def test_the_name_switches_the_virtual_server(running: Gateway) -> None:
         assert read_all(client) == b"two"
     with pytest.raises(ssl.SSLError):
         connect_tls(running.port("by_server_name"), "other.test")
+
+
+def test_a_handler_sees_the_hello_and_what_it_says(gateway: Gateway, authority: Authority) -> None:
+    write_module(
+        gateway,
+        "app",
+        "async def look(session):\n"
+        "    hello = await session.peek(5)\n"
+        "    session.vars['seen'] = f'{hello[0]} {session.vars[\"ssl_preread_server_name\"]}'\n",
+    )
+    with serve_tls(tagged("one"), server_context(authority.issue("one.test"))) as peer:
+        gateway.write(
+            "stream { python_path ../py; log_format seen '$seen'; access_log logs/access.log seen;"
+            "  server { listen 127.0.0.1:@site; set $seen ''; ssl_preread on;"
+            "    preread_by_python app:look; proxy_pass 127.0.0.1:@peer; } }",
+            peer=peer,
+        )
+        gateway.start()
+        assert ask_tls(gateway.port("site"), "one.test") == b"one"
+    assert gateway.log_lines(1) == ["22 one.test"]

@@ -309,7 +309,9 @@ fn the_list_of_names_is_that_of_the_compiler() {
         let list = source.split_once(begin).unwrap().1.split_once(')').unwrap().0;
         list.split('"').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>()
     };
-    let expected = &quoted("NAMES = frozenset(") | &quoted("PREFIXES = (");
+    let mut expected = &quoted("NAMES = frozenset(") | &quoted("PREFIXES = (");
+    let (_, frame) = source.split_once("FRAME = \"").unwrap();
+    expected.extend(frame.split('"').next().map(str::to_owned));
     let names: BTreeSet<String> = vars::names().into_iter().map(str::to_owned).collect();
     assert_eq!(names, expected);
     assert_eq!(vars::names().len(), names.len(), "no name stands twice");

@@ -199,7 +199,8 @@ def test_handlers_look_at_a_visitor_before_the_tunnel_is_asked(
     rest = """
     stream {
         python_path ../py;
-        server { listen 127.0.0.1:@visitors; preread_by_python seen:word; proxy_pass tunnel:t/s; }
+        server { listen 127.0.0.1:@visitors; proxy_half_close on;
+            preread_by_python seen:word; proxy_pass tunnel:t/s; }
     }
     """
     (tmp_path / "near" / "py").mkdir(parents=True)

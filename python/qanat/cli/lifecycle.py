@@ -34,6 +34,7 @@ _ACTIONS = {
     signal.SIGUSR1: "reopening logs",
 }
 _FIXED = ("worker_processes", "state_dir", "user", "group")
+_PATIENCE_S = 5.0  # for a reload to end, or to take back what it has begun
 _POLL_S = 0.02  # how often a drain looks whether sessions are left
 
 
@@ -83,9 +84,7 @@ class Lifecycle:
                 self._begin_reload()
             elif self._drain is None:
                 self._drain = asyncio.create_task(self._run_drain())
-        for task in (self._reload, self._drain):
-            if task is not None:
-                task.cancel()
+        await _ended([task for task in (self._reload, self._drain) if task is not None])
 
     def _reopen_logs(self) -> None:
         self._log("notice", "reopening logs")
@@ -176,6 +175,9 @@ class Lifecycle:
     async def _drained(self) -> None:
         """Stop accepting, and wait for the sessions as long as `worker_shutdown_timeout` allows."""
         self._log("notice", "gracefully shutting down")
+        if self._reload is not None and not self._reload.done():
+            # It was asked for first.
+            await asyncio.wait({self._reload}, timeout=_PATIENCE_S)
         engine = self._gateway.engine
         engine.drain()
         await self._api.close()
@@ -187,3 +189,11 @@ class Lifecycle:
                 self._log("info", "shutdown timeout")
                 break
             await asyncio.sleep(_POLL_S)
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and let them take back what they have begun."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_PATIENCE_S)

@@ -64,7 +64,13 @@ def announce(line: str) -> None:
 def _print(line: str) -> None:
     # A terminal that is gone or a full disk under standard error stops nothing, as in nginx.
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        try:
+            descriptor = sys.stderr.fileno()
+        except (AttributeError, ValueError):
+            print(line, file=sys.stderr, flush=True)
+        else:
+            # Past the buffer: what is left in it would make the end of the process a failure.
+            os.write(descriptor, f"{line}\n".encode(errors="backslashreplace"))
 
 
 def system_error(error: OSError) -> str:

@@ -22,7 +22,7 @@ from qanat.handlers.failures import say
 from qanat.handlers.generation import Generation
 from qanat.handlers.hooks import Hooks, collecting
 from qanat.handlers.life import Life
-from qanat.handlers.modules import Exchange
+from qanat.handlers.modules import Exchange, from_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,10 @@ def load(
     generation = Generation(Life(hooks, sources.limits, log), modules)
     loading = _Loading(sources, generation, run_init)
     try:
-        with collecting(lambda file: hooks if file is None or modules.holds(file) else others):
+        with (
+            from_source(),
+            collecting(lambda file: hooks if file is None or modules.holds(file) else others),
+        ):
             loading.run()
     except BaseException:
         modules.undo()

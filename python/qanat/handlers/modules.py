@@ -5,12 +5,26 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import ModuleType
+
+
+@contextmanager
+def from_source() -> Iterator[None]:
+    """Leave no bytecode behind: it is known by a date in seconds and a size, and code that was
+    changed twice within a second would be taken for what it was before."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
 
 _INSTALLED = f"{os.sep}site-packages{os.sep}"
 

@@ -104,105 +104,61 @@ async def slow(session: CertificateSession) -> Certificate:
     return NAMED["two.test"]
 """
 
-CONFIG = """
-stream {
+OWN = "ssl_certificate one.test.pem; ssl_certificate_key one.test.key;"
+DEFAULT = "ssl_certificate default.test.pem; ssl_certificate_key default.test.key;"
+CHOOSING = """
+    ssl_client_hello_by_python app:greet;
+    ssl_certificate_by_python app:choose;
+"""
+BLOCKS = """
+    server_name two.test;
+    ssl_certificate_by_python_block {
+        import app
+        return app.NAMED["two.test"]
+    }
+    ssl_client_hello_by_python_block { session.ctx.seen = "block" }
+"""
+
+
+def server(front: str, answer: str, *directives: str) -> str:
+    """Write a server at one of the listeners, and what its clients get."""
+    lines = "\n".join(directives)
+    return f'server {{ listen 127.0.0.1:@{front} ssl;\n{lines}\nset $seen ""; return {answer}; }}\n'
+
+
+HELLO = "ssl_client_hello_by_python"
+CHOICE = "ssl_certificate_by_python"
+SERVERS = (
+    server("hello", "hello", "access_by_python app:arrive;", f"{HELLO} app:see;", OWN),
+    server("limit", "$ssl_protocol", f"{HELLO} app:limit;", OWN),
+    server("refuse", "never", f"{HELLO} app:refuse;", OWN),
+    server("chosen", "chosen", CHOOSING, DEFAULT),
+    server("stateful", "chosen", CHOOSING, DEFAULT, "ssl_session_tickets off;"),
+    server("bare", "bare", f"{CHOICE} app:look_up;"),
+    server("fail", "never", f"{HELLO} app:fail;", OWN),
+    server("late", "never", f"{HELLO} app:wait;", "python_timeout 50ms;", OWN),
+    server("patient", "never", f"{HELLO} app:wait;", OWN),
+    server("mistake", "never", f"{CHOICE} app:mistake;"),
+    server("slow", "slow", f"{CHOICE} app:slow;", "python_timeout 30s;"),
+    server("names", "plain", "server_name one.test;", OWN),
+    server("names", "handled", BLOCKS),
+    server(
+        "names",
+        "never",
+        "server_name three.test;",
+        "ssl_reject_handshake on;",
+        f"{HELLO} app:fail;",
+    ),
+)
+CONFIG = f"""
+stream {{
     python_path ../py;
     log_format ends '$status $ssl_protocol [$seen]';
     access_log logs/access.log ends;
     log_by_python app:note;
     ssl_session_cache shared:tls:1m;
-    server {
-        listen 127.0.0.1:@hello ssl;
-        access_by_python app:arrive;
-        ssl_client_hello_by_python app:see;
-        ssl_certificate one.test.pem; ssl_certificate_key one.test.key;
-        set $seen ""; return hello;
-    }
-    server {
-        listen 127.0.0.1:@limit ssl;
-        ssl_client_hello_by_python app:limit;
-        ssl_certificate one.test.pem; ssl_certificate_key one.test.key;
-        set $seen ""; return $ssl_protocol;
-    }
-    server {
-        listen 127.0.0.1:@refuse ssl;
-        ssl_client_hello_by_python app:refuse;
-        ssl_certificate one.test.pem; ssl_certificate_key one.test.key;
-        set $seen ""; return never;
-    }
-    server {
-        listen 127.0.0.1:@chosen ssl;
-        ssl_client_hello_by_python app:greet;
-        ssl_certificate_by_python app:choose;
-        ssl_certificate default.test.pem; ssl_certificate_key default.test.key;
-        set $seen ""; return chosen;
-    }
-    server {
-        listen 127.0.0.1:@stateful ssl;
-        ssl_client_hello_by_python app:greet;
-        ssl_certificate_by_python app:choose;
-        ssl_certificate default.test.pem; ssl_certificate_key default.test.key;
-        ssl_session_tickets off;
-        set $seen ""; return chosen;
-    }
-    server {
-        listen 127.0.0.1:@bare ssl;
-        ssl_certificate_by_python app:look_up;
-        set $seen ""; return bare;
-    }
-    server {
-        listen 127.0.0.1:@fail ssl;
-        ssl_client_hello_by_python app:fail;
-        ssl_certificate one.test.pem; ssl_certificate_key one.test.key;
-        set $seen ""; return never;
-    }
-    server {
-        listen 127.0.0.1:@late ssl;
-        ssl_client_hello_by_python app:wait;
-        python_timeout 50ms;
-        ssl_certificate one.test.pem; ssl_certificate_key one.test.key;
-        set $seen ""; return never;
-    }
-    server {
-        listen 127.0.0.1:@patient ssl;
-        ssl_client_hello_by_python app:wait;
-        ssl_certificate one.test.pem; ssl_certificate_key one.test.key;
-        set $seen ""; return never;
-    }
-    server {
-        listen 127.0.0.1:@mistake ssl;
-        ssl_certificate_by_python app:mistake;
-        set $seen ""; return never;
-    }
-    server {
-        listen 127.0.0.1:@slow ssl;
-        ssl_certificate_by_python app:slow; python_timeout 30s;
-        set $seen ""; return slow;
-    }
-    server {
-        listen 127.0.0.1:@names ssl;
-        server_name one.test;
-        ssl_certificate one.test.pem; ssl_certificate_key one.test.key;
-        set $seen ""; return plain;
-    }
-    server {
-        listen 127.0.0.1:@names ssl;
-        server_name two.test;
-        ssl_certificate_by_python_block {
-            import app
-            return app.NAMED["two.test"]
-        }
-        ssl_client_hello_by_python_block { session.ctx.seen = "block" }
-        set $seen ""; return handled;
-    }
-    server {
-        listen 127.0.0.1:@names ssl;
-        server_name three.test;
-        ssl_reject_handshake on;
-        ssl_client_hello_by_python app:fail;
-        set $seen ""; return never;
-    }
-}
+    {"".join(SERVERS)}
+}}
 """
 
 

@@ -19,6 +19,7 @@ mod resumption;
 mod server;
 mod suites;
 mod tickets;
+mod trust;
 mod verifier;
 
 pub use accept::{Alert, Opening, accept, in_time, no_certificate, rejected};
@@ -27,6 +28,7 @@ pub use context::TlsContext;
 pub use info::{TlsInfo, cipher_name};
 pub use peer::PeerTls;
 pub use server::{Decision, ServerTls, Unserved};
+pub(crate) use trust::{Chain, Signed, Trust, Trusting};
 
 #[cfg(test)]
 mod tests;

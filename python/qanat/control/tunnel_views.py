@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -95,33 +95,31 @@ class TunnelsView(msgspec.Struct, frozen=True):
     skipped: tuple[SkippedTunnelView, ...]
 
 
-class LocalServiceView(msgspec.Struct, frozen=True, kw_only=True):
+class _ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """What both kinds of services show."""
+
+    name: str
+    addr: str
+    key: str | None
+    protocol: Transport
+    tunnels: tuple[str, ...]
+    sessions: int
+    dynamic: bool
+
+
+class LocalServiceView(_ServiceView, frozen=True, kw_only=True):
     """Where clients of a service connect, and the tunnels that it is bound to."""
 
-    name: str
-    addr: str
-    key: str | None
     pending_timeout_ms: int
     when_down: WhenDown
-    protocol: Transport
-    tunnels: tuple[str, ...]
-    sessions: int
-    dynamic: bool
 
 
-class RemoteServiceView(msgspec.Struct, frozen=True, kw_only=True):
+class RemoteServiceView(_ServiceView, frozen=True, kw_only=True):
     """Where a service leads to, and the tunnels that may ask for it."""
 
-    name: str
-    addr: str
     addresses: tuple[str, ...]
-    key: str | None
     connect_timeout_ms: int
     proxy_protocol: Literal["off", "v1", "v2"]
-    protocol: Transport
-    tunnels: tuple[str, ...]
-    sessions: int
-    dynamic: bool
 
 
 class ServicesView(msgspec.Struct, frozen=True):
@@ -287,15 +285,11 @@ def _local(
     state: State, name: str, service: LocalService, sessions: Mapping[str, int]
 ) -> LocalServiceView:
     return LocalServiceView(
-        name=name,
+        **_shared(state, "local", name, service),
         addr=service.address,
-        key=_masked(service.key),
+        sessions=sessions.get(f"service:{name}", 0),
         pending_timeout_ms=service.pending_timeout_ms,
         when_down=service.when_down,
-        protocol=service.protocol,
-        tunnels=state.tunnels.model.local_bindings.get(name, Bound()).tunnels,
-        sessions=sessions.get(f"service:{name}", 0),
-        dynamic=_is_dynamic(state, ("local", name)),
     )
 
 
@@ -303,17 +297,26 @@ def _remote(
     state: State, name: str, service: RemoteService, sessions: Mapping[str, int]
 ) -> RemoteServiceView:
     return RemoteServiceView(
-        name=name,
+        **_shared(state, "remote", name, service),
         addr=service.target,
+        sessions=sessions.get(f"tunnel:{name}", 0),
         addresses=service.addresses,
-        key=_masked(service.key),
         connect_timeout_ms=service.connect_timeout_ms,
         proxy_protocol=service.proxy_protocol,
-        protocol=service.protocol,
-        tunnels=state.tunnels.model.remote_bindings.get(name, Bound()).tunnels,
-        sessions=sessions.get(f"tunnel:{name}", 0),
-        dynamic=_is_dynamic(state, ("remote", name)),
     )
+
+
+def _shared(
+    state: State, kind: Kind, name: str, service: LocalService | RemoteService
+) -> dict[str, Any]:
+    bindings = state.tunnels.model.bindings(kind)
+    return {
+        "name": name,
+        "key": _masked(service.key),
+        "protocol": service.protocol,
+        "tunnels": bindings.get(name, Bound()).tunnels,
+        "dynamic": _is_dynamic(state, (kind, name)),
+    }
 
 
 def _bindings(state: State, engine: Engine, kind: Kind) -> Iterable[BindingView]:

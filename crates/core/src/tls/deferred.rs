@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use qanat_plan as spec;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, Error, SignatureScheme};
 
 use super::accept_any::AcceptAny;
 use super::refusal::Refusal;
+use super::trust::{Chain, Signed, Trust};
 use super::verifier::Verifier;
 
 /// In the handshake it accepts every certificate whose key the peer holds.
@@ -17,7 +18,7 @@ use super::verifier::Verifier;
 pub(super) struct Deferred {
     /// What the certificates are held against; none without trusted ones.
     verifier: Option<Arc<Verifier>>,
-    signatures: Arc<dyn ServerCertVerifier>,
+    signatures: Arc<dyn Trust>,
 }
 
 impl Deferred {
@@ -38,41 +39,21 @@ impl Deferred {
         let verifier = self.verifier.as_ref().ok_or(Refusal::NothingTrusted)?;
         let (leaf, others) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         let name = ServerName::try_from(name).map_err(|_| CertificateError::NotValidForName)?;
-        verifier.verify_server_cert(leaf, others, &name, &[], UnixTime::now()).map(drop)
+        let now = UnixTime::now();
+        verifier.check(&Chain { leaf, others, name: Some(&name), ocsp_response: &[], now })
     }
 }
 
-impl ServerCertVerifier for Deferred {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+impl Trust for Deferred {
+    fn check(&self, _: &Chain<'_>) -> Result<(), Error> {
+        Ok(())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures.verify_tls12_signature(message, cert, signed)
+    fn verify(&self, signed: &Signed<'_>) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures.verify(signed)
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.signatures.verify_tls13_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signatures.supported_verify_schemes()
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.schemes()
     }
 }

@@ -17,6 +17,7 @@ use tokio_rustls::{TlsConnector, client};
 use super::accept_any::AcceptAny;
 use super::deferred::Deferred;
 use super::refusal::cause;
+use super::trust::Trusting;
 use super::verifier::Verifier;
 use super::{Certificates, TlsContext, suites};
 use crate::error::{SessionError, Source, Status};
@@ -68,7 +69,7 @@ impl PeerTls {
             let provider = suites::restrict(&context.provider, &tls.protocols, &tls.ciphers);
             let judged = is_judged.then(|| Deferred::link(tls, &provider)).transpose()?;
             let verifier = match &judged {
-                Some(deferred) => Arc::new(deferred.clone()),
+                Some(deferred) => Arc::new(Trusting(deferred.clone())),
                 None => verifier(tls, &provider)?,
             };
             let config = configure(tls, certificates, provider, verifier)?;
@@ -151,9 +152,9 @@ fn verifier(
 ) -> Result<Arc<dyn ServerCertVerifier>, String> {
     if !tls.verify {
         let algorithms = provider.signature_verification_algorithms;
-        return Ok(Arc::new(AcceptAny { algorithms }));
+        return Ok(Arc::new(Trusting(AcceptAny { algorithms })));
     }
-    Ok(Arc::new(Verifier::link(&tls.trusted, tls.verify_depth, provider)?))
+    Ok(Arc::new(Trusting(Verifier::link(&tls.trusted, tls.verify_depth, provider)?)))
 }
 
 fn describe(error: io::Error, name: &str) -> SessionError {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore, SignatureScheme,
+};
 
 use super::leaf::Leaf;
 use super::refusal::Refusal;
+use super::trust::{Chain, Signed, Trust};
 
 /// Verifies peers against trusted certificates.
 #[derive(Debug)]
@@ -104,20 +107,14 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Trust for Verifier {
+    fn check(&self, chain: &Chain<'_>) -> Result<(), Error> {
+        let Chain { leaf: end_entity, others: intermediates, name, ocsp_response, now } = *chain;
+        let server_name = name.ok_or(CertificateError::NotValidForName)?;
         let leaf = Leaf::read(end_entity)?;
         let is_trusted = self.trusted.contains(end_entity);
         if is_trusted || (leaf.is_beyond_webpki() && self.has_issued(&leaf, now)) {
-            leaf.check(end_entity, server_name, now)?;
-            return Ok(ServerCertVerified::assertion());
+            return leaf.check(end_entity, server_name, now);
         }
         let verified =
             self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
@@ -134,32 +131,22 @@ impl ServerCertVerifier for Verifier {
             Err(other) => return Err(other),
             Ok(_) => {}
         }
-        self.check_depth(end_entity, intermediates, now)?;
-        Ok(ServerCertVerified::assertion())
+        self.check_depth(end_entity, intermediates, now)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if ParsedCertificate::try_from(cert).is_ok() {
-            return self.webpki.verify_tls12_signature(message, cert, signed);
+    fn verify(&self, signed: &Signed<'_>) -> Result<HandshakeSignatureValid, Error> {
+        let Signed { version, message, leaf, signature } = *signed;
+        if version != ProtocolVersion::TLSv1_2 {
+            let leaf = Leaf::read(leaf)?;
+            return verify_tls13_signature_with_raw_key(message, &leaf.key(), signature, &self.algorithms);
         }
-        self.verify_with_key(message, &Leaf::read(cert)?, signed)
+        if ParsedCertificate::try_from(leaf).is_ok() {
+            return self.webpki.verify_tls12_signature(message, leaf, signature);
+        }
+        self.verify_with_key(message, &Leaf::read(leaf)?, signature)
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature_with_raw_key(message, &Leaf::read(cert)?.key(), signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+    fn schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::aws_lc_rs::cipher_suite::{
     TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
@@ -12,16 +12,15 @@ use rustls::crypto::aws_lc_rs::cipher_suite::{
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    ServerConfig, SignatureScheme, version,
+    CertificateError, ClientConfig, Error, PeerIncompatible, ProtocolVersion, ServerConfig, SignatureScheme,
+    version,
 };
+
+use crate::tls::{Chain, Signed, Trust, Trusting};
 
 /// What a carrier is called in the TLS handshake.
 const ALPN: &[u8] = b"qanat-tunnel/1";
@@ -80,7 +79,7 @@ impl Identity {
         let certificate = CertificateDer::from(public.to_vec());
         let key = NodeKey::shown(Some(std::slice::from_ref(&certificate))).ok_or("not an Ed25519 key")?;
         let certified = Arc::new(CertifiedKey::new(vec![certificate], private));
-        let verifier = Arc::new(AnyKey { algorithms: provider.signature_verification_algorithms });
+        let verifier = Arc::new(Trusting(AnyKey { algorithms: provider.signature_verification_algorithms }));
         let tls13 = [&version::TLS13];
         let fail = |error: Error| format!("TLS for tunnels: {error}");
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -112,101 +111,27 @@ struct AnyKey {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl AnyKey {
-    fn check(key: &CertificateDer<'_>) -> Result<(), Error> {
-        match NodeKey::shown(Some(std::slice::from_ref(key))) {
+impl Trust for AnyKey {
+    fn check(&self, chain: &Chain<'_>) -> Result<(), Error> {
+        match NodeKey::shown(Some(std::slice::from_ref(chain.leaf))) {
             Some(_) => Ok(()),
             None => Err(CertificateError::BadEncoding.into()),
         }
     }
 
-    fn verify(
-        &self,
-        message: &[u8],
-        key: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let key = SubjectPublicKeyInfoDer::from(key.as_ref());
-        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
-    }
-}
-
-impl ServerCertVerifier for AnyKey {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Self::check(end_entity).map(|()| ServerCertVerified::assertion())
+    fn verify(&self, signed: &Signed<'_>) -> Result<HandshakeSignatureValid, Error> {
+        if signed.version != ProtocolVersion::TLSv1_3 {
+            return Err(PeerIncompatible::Tls12NotOffered.into());
+        }
+        let key = SubjectPublicKeyInfoDer::from(signed.leaf.as_ref());
+        verify_tls13_signature_with_raw_key(signed.message, &key, signed.signature, &self.algorithms)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+    fn schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ED25519]
     }
 
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-impl ClientCertVerifier for AnyKey {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Self::check(end_entity).map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
+    fn wants_raw_keys(&self) -> bool {
         true
     }
 }

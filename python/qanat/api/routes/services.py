@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -32,6 +33,39 @@ class ServiceChangeView(msgspec.Struct, frozen=True):
     addr: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A kind of services: the records of its requests and answers, and what its routes do."""
+
+    kind: Kind
+    body: type[LocalBody | RemoteBody]
+    patch: type[LocalPatch | RemotePatch]
+    view: str
+    puts: str
+    deletes: str
+
+
+_SHAPES = (
+    _Shape(
+        "local",
+        LocalBody,
+        LocalPatch,
+        "LocalServiceView",
+        "Listen for clients of a service, or change how; open sessions go on.\n\n"
+        "A new address is listened at before the old one is left.",
+        "Listen for a service no longer; its sessions go on, or are reset. Bindings stay.",
+    ),
+    _Shape(
+        "remote",
+        RemoteBody,
+        RemotePatch,
+        "RemoteServiceView",
+        "Say where a service leads to; nothing is dialled before somebody asks for it.",
+        "Serve a service no longer; its streams go on, or are reset. Bindings stay.",
+    ),
+)
+
+
 def router(gateway: LiveGateway) -> APIRouter:
     """Make the routes of this resource."""
     routes = APIRouter(prefix="/v1/services", tags=["tunnels"])
@@ -41,117 +75,65 @@ def router(gateway: LiveGateway) -> APIRouter:
         """List the services with their open sessions; keys are masked."""
         return as_json(services_view(gateway.state, gateway.engine))
 
-    _add_local(routes, gateway)
-    _add_remote(routes, gateway)
+    for shape in _SHAPES:
+        _add_kind(routes, gateway, shape)
     return routes
 
 
-def _add_local(routes: APIRouter, gateway: LiveGateway) -> None:
+def _add_kind(routes: APIRouter, gateway: LiveGateway, shape: _Shape) -> None:
+    kind = shape.kind
+    path = f"/{kind}/{{name}}"
+
+    def called(verb: str, text: str) -> dict[str, Any]:
+        name = f"{verb}_{kind}_service"
+        return {"name": name, "description": text, "response_class": Response}
+
     @routes.get(
-        "/local/{name}", response_class=Response, responses=describe("LocalServiceView", 404)
+        path,
+        responses=describe(shape.view, 404),
+        **called("show", f"Show one {kind} service."),
     )
-    async def show_local_service(name: str) -> Response:
-        """Show one local service."""
-        return _show(gateway, "local", name)
+    async def show(name: str) -> Response:
+        found = service_view(gateway.state, gateway.engine, kind, name)
+        if found is None:
+            raise ServiceNotFound(kind, name)
+        return as_json(found)
 
     @routes.put(
-        "/local/{name}",
-        response_class=Response,
+        path,
         responses=describe("ServiceChangeView", *_ERRORS),
-        openapi_extra=with_body("LocalBody"),
+        openapi_extra=with_body(shape.body.__name__),
+        **called("put", shape.puts),
     )
-    async def put_local_service(name: str, request: Request) -> Response:
-        """Listen for clients of a service, or change how; open sessions go on.
-
-        A new address is listened at before the old one is left.
-        """
-        wanted = await read_body(request, LocalBody)
-        done = await gateway.change(putting_service, "local", name, wanted.spec())
-        return _changed(gateway, "local", name, done)
+    async def put(name: str, request: Request) -> Response:
+        wanted = await read_body(request, shape.body)
+        done = await gateway.change(putting_service, kind, name, wanted.spec())
+        return _changed(gateway, kind, name, done)
 
     @routes.patch(
-        "/local/{name}",
-        response_class=Response,
+        path,
         responses=describe("ServiceChangeView", 404, *_ERRORS),
-        openapi_extra=with_body("LocalPatch"),
+        openapi_extra=with_body(shape.patch.__name__),
+        **called("patch", f"Change some fields of a {kind} service."),
     )
-    async def patch_local_service(name: str, request: Request) -> Response:
-        """Change some fields of a local service."""
-        wanted = await read_body(request, LocalPatch)
-        done = await gateway.change(patching_service, "local", name, wanted.fields())
-        return _changed(gateway, "local", name, done)
+    async def patch(name: str, request: Request) -> Response:
+        wanted = await read_body(request, shape.patch)
+        done = await gateway.change(patching_service, kind, name, wanted.fields())
+        return _changed(gateway, kind, name, done)
 
     @routes.delete(
-        "/local/{name}",
-        response_class=Response,
+        path,
         responses=describe("ChangeView", 404, 409, 422, 503, 504),
+        **called("delete", shape.deletes),
     )
-    async def delete_local_service(
-        name: str, streams: Literal["keep", "reset"] = "keep"
-    ) -> Response:
-        """Listen for a service no longer; its sessions go on, or are reset. Bindings stay."""
-        return await _delete(gateway, "local", name, resets=streams == "reset")
-
-
-def _add_remote(routes: APIRouter, gateway: LiveGateway) -> None:
-    @routes.get(
-        "/remote/{name}", response_class=Response, responses=describe("RemoteServiceView", 404)
-    )
-    async def show_remote_service(name: str) -> Response:
-        """Show one remote service."""
-        return _show(gateway, "remote", name)
-
-    @routes.put(
-        "/remote/{name}",
-        response_class=Response,
-        responses=describe("ServiceChangeView", *_ERRORS),
-        openapi_extra=with_body("RemoteBody"),
-    )
-    async def put_remote_service(name: str, request: Request) -> Response:
-        """Say where a service leads to; nothing is dialled before somebody asks for it."""
-        wanted = await read_body(request, RemoteBody)
-        done = await gateway.change(putting_service, "remote", name, wanted.spec())
-        return _changed(gateway, "remote", name, done)
-
-    @routes.patch(
-        "/remote/{name}",
-        response_class=Response,
-        responses=describe("ServiceChangeView", 404, *_ERRORS),
-        openapi_extra=with_body("RemotePatch"),
-    )
-    async def patch_remote_service(name: str, request: Request) -> Response:
-        """Change some fields of a remote service."""
-        wanted = await read_body(request, RemotePatch)
-        done = await gateway.change(patching_service, "remote", name, wanted.fields())
-        return _changed(gateway, "remote", name, done)
-
-    @routes.delete(
-        "/remote/{name}",
-        response_class=Response,
-        responses=describe("ChangeView", 404, 409, 422, 503, 504),
-    )
-    async def delete_remote_service(
-        name: str, streams: Literal["keep", "reset"] = "keep"
-    ) -> Response:
-        """Serve a service no longer; its streams go on, or are reset. Bindings stay."""
-        return await _delete(gateway, "remote", name, resets=streams == "reset")
-
-
-def _show(gateway: LiveGateway, kind: Kind, name: str) -> Response:
-    found = service_view(gateway.state, gateway.engine, kind, name)
-    if found is None:
-        raise ServiceNotFound(kind, name)
-    return as_json(found)
+    async def delete(name: str, streams: Literal["keep", "reset"] = "keep") -> Response:
+        done = await gateway.tunnels.remove_service(kind, name, resets=streams == "reset")
+        if not done.changed:
+            raise ServiceNotFound(kind, name)
+        return as_json(ChangeView(gateway.revision, done.changed))
 
 
 def _changed(gateway: LiveGateway, kind: Kind, name: str, done: Done) -> Response:
     found = service_view(gateway.state, gateway.engine, kind, name)
     addr = "" if found is None else found.addr
     return as_json(ServiceChangeView(done.revision, done.changed, addr))
-
-
-async def _delete(gateway: LiveGateway, kind: Kind, name: str, *, resets: bool) -> Response:
-    done = await gateway.tunnels.remove_service(kind, name, resets=resets)
-    if not done.changed:
-        raise ServiceNotFound(kind, name)
-    return as_json(ChangeView(gateway.revision, done.changed))

@@ -7,6 +7,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::super::accept_any::AcceptAny;
+use super::super::trust::Trusting;
 use super::*;
 use crate::error::Status;
 
@@ -131,7 +132,7 @@ fn prefers_rsa(context: &TlsContext) -> rustls::ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AcceptAny { algorithms }))
+        .with_custom_certificate_verifier(Arc::new(Trusting(AcceptAny { algorithms })))
         .with_no_client_auth()
 }
 

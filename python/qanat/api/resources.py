@@ -12,6 +12,7 @@ from qanat.api import errors
 from qanat.api.errors import ErrorBody, error_response
 from qanat.api.page import OPENAPI
 from qanat.api.routes import (
+    apply,
     bindings,
     handlers,
     openapi,
@@ -50,7 +51,7 @@ def create_resources(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI
     app.include_router(servers.router(gateway))
     app.include_router(handlers.router(gateway))
     app.include_router(rules.router(gateway))
-    for part in (tunnels, services, bindings, peers):
+    for part in (tunnels, services, bindings, peers, apply):
         app.include_router(part.router(gateway))
     app.include_router(status.router(gateway))
     app.include_router(openapi.router(endpoint.doc_location.rstrip("/")))

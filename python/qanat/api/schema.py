@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from qanat.api.apply_body import ApplyBody
 from qanat.api.errors import ErrorView
+from qanat.api.routes.apply import AppliedView
 from qanat.api.routes.handlers import ReloadedView
 from qanat.api.routes.rules import ChangeView
 from qanat.api.routes.servers import ServersView
@@ -43,6 +45,7 @@ _TYPES = (
     *(RuleSpec, TableSpec, MatchSpec),
     *(TunnelsView, TunnelView, TunnelChangeView, ServicesView, LocalServiceView),
     *(RemoteServiceView, ServiceChangeView, BindingsView, BindingView, PeersView),
+    *(ApplyBody, AppliedView),
     *(TunnelBody, TunnelPatch, LocalBody, LocalPatch, RemoteBody, RemotePatch),
 )
 _REF = "#/components/schemas/{name}"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from qanat.cli import tunnel_keys, tunnel_ls
+from qanat.cli import tunnel_apply, tunnel_keys, tunnel_ls
 from qanat.cli.asked import Control, TokenFile, client_of
 from qanat.cli.client import DEFAULT_ADDRESS, ControlError
 from qanat.cli.output import Json, failed, print_json
@@ -74,6 +74,7 @@ def tunnel_command(
 app.command("genkey")(tunnel_keys.genkey_command)
 app.command("id")(tunnel_keys.id_command)
 app.command("ls")(tunnel_ls.ls_command)
+app.command("apply")(tunnel_apply.apply_command)
 
 
 @app.command("connect")

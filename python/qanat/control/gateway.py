@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from qanat.control.handlers import Handlers
     from qanat.control.rules import TableSpec
     from qanat.control.state import FileAccess, Key, State, Step
+    from qanat.control.tunnel_state import TunnelChange
     from qanat.store.base import Store, Stored
 
 P = ParamSpec("P")
@@ -69,6 +70,7 @@ class Done:
     revision: int
     server: str = ""
     changed: bool = True
+    tunnels: tuple[TunnelChange, ...] = ()
 
 
 class LiveGateway:
@@ -252,7 +254,7 @@ class LiveGateway:
             self.engine.log("warn", warning)
         if step.summary:
             self.engine.log("notice", f"{step.summary}, revision {revision}")
-            return Done(revision)
+            return Done(revision, tunnels=step.tunnels)
         changed = step.added or step.removed
         server = changed.server if changed is not None else ""
         if step.unskipped is not None and changed is None:

@@ -35,8 +35,12 @@ from qanat.control.tunnel_state import TunnelChange, TunnelKey, bound_to, copy_o
 from qanat.store.base import StoredTunnel, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from qanat.compiler.plan import Objects
     from qanat.compiler.tunnel_plan import TunnelNode
+
+_PORT_ATTEMPTS = 100
 
 
 def putting_tunnel(state: State, name: str, spec: TunnelSpec, resolve: Resolve) -> Step:
@@ -233,7 +237,8 @@ def _listen_address(state: State, name: str, spec: LocalService, resolve: Resolv
         known = state.tunnels.model.local.get(name)
         if known is not None and known.address.rpartition(":")[0] == host:
             return known.address
-        return _free_address(host, spec.protocol)
+        taken = {service.address for service in state.tunnels.model.local.values()}
+        return _free_address(host, spec.protocol, taken)
     try:
         parse_address(text, listen=True)
         compilation = Compilation(World(state.files.paths, resolve=resolve))
@@ -245,16 +250,21 @@ def _listen_address(state: State, name: str, spec: LocalService, resolve: Resolv
     return addresses[0]
 
 
-def _free_address(host: str, protocol: Transport) -> str:
+def _free_address(host: str, protocol: Transport, taken: Container[str]) -> str:
+    """Find a port that is free now, and that no service of the same change was given before."""
     literal = host.strip("[]")
+    family = socket.AF_INET6 if ":" in literal else socket.AF_INET
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     try:
-        family = socket.AF_INET6 if ":" in literal else socket.AF_INET
-        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
-        with socket.socket(family, kind) as probe:
-            probe.bind((literal, 0))
-            return with_port(literal, int(probe.getsockname()[1]))
+        for _ in range(_PORT_ATTEMPTS):
+            with socket.socket(family, kind) as probe:
+                probe.bind((literal, 0))
+                address = with_port(literal, int(probe.getsockname()[1]))
+            if address not in taken:
+                return address
     except OSError as error:
         raise InvalidRequest("addr", f'cannot listen at "{host}": {error}') from None
+    raise InvalidRequest("addr", f'no port is free at "{host}"')
 
 
 def _check_address(state: State, step: Step) -> None:

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use qanat_plan::{Level, Role};
+use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::address::Address;
@@ -31,21 +32,39 @@ pub enum Acceptor {
     Unix(UnixListener),
 }
 
-/// Accepts for the listener `id` until it is closed. Cancel safe.
-pub async fn run(worker: Arc<Worker>, id: Arc<str>, acceptor: Acceptor) {
+/// Accepts for the listener `id` until it is closed; `turns` of the gates were seen before it was watched. Cancel safe.
+pub async fn run(worker: Arc<Worker>, id: Arc<str>, mut acceptor: Acceptor, mut turns: u64) {
+    let gates = Arc::clone(&worker.shared.tunnels.gates);
     let mut batch = 0;
     loop {
         worker.pause.over().await;
         wait_for_room(&worker, &id).await;
         let accepted = poll_fn(|cx| {
-            // A pause may have begun while it waited.
-            if worker.pause.is_on() { Poll::Ready(None) } else { acceptor.poll_accept(cx).map(Some) }
+            // A pause may have begun while it waited, or the socket been shut down for a while.
+            if worker.pause.is_on() || gates.turns() != turns {
+                Poll::Ready(None)
+            } else {
+                acceptor.poll_accept(cx).map(Some)
+            }
         });
         match accepted.await {
             Some(Ok((socket, client))) => start(&worker, &id, socket, client),
-            Some(Err(error)) if is_closed(&error) => return,
+            Some(Err(error)) if is_closed(&error) => {
+                // It refuses for a while, or it is closed for good.
+                let is_over = !gates.opened(&id).await && !acceptor.listens();
+                if is_over {
+                    return;
+                }
+            }
             Some(Err(error)) => recover(&worker, &error),
             None => {}
+        }
+        if gates.turns() != turns {
+            turns = gates.turns();
+            match acceptor.watched_anew() {
+                Ok(renewed) => acceptor = renewed,
+                Err(error) => return recover(&worker, &error),
+            }
         }
         batch += 1;
         if batch == BATCH {
@@ -56,6 +75,24 @@ pub async fn run(worker: Arc<Worker>, id: Arc<str>, acceptor: Acceptor) {
 }
 
 impl Acceptor {
+    /// The same, as the event loop has never seen it. A socket that was shut down once seems ready to it for ever.
+    fn watched_anew(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener.into_std()?)?),
+            // Those are never shut down and used again.
+            Self::Unix(listener) => Self::Unix(listener),
+        })
+    }
+
+    /// Whether it listens now.
+    fn listens(&self) -> bool {
+        let listens = match self {
+            Self::Tcp(listener) => SockRef::from(listener).is_listener(),
+            Self::Unix(listener) => SockRef::from(listener).is_listener(),
+        };
+        listens.unwrap_or(false)
+    }
+
     /// The next connection.
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Address)>> {
         Poll::Ready(Ok(match self {

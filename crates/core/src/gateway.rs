@@ -78,7 +78,8 @@ impl Gateway {
         let threads = (0..workers).map(|index| Thread::start(index, Arc::clone(&shared)));
         let threads = threads.collect::<io::Result<Vec<_>>>()?;
         let workers = threads.iter().map(|thread| Arc::clone(&thread.worker)).collect();
-        let state = State { threads, sockets: Sockets::default(), pending: None, last_ticket: 0 };
+        let sockets = Sockets::new(&shared.tunnels.gates);
+        let state = State { threads, sockets, pending: None, last_ticket: 0 };
         Ok(Self { shared, workers, state: Mutex::new(state) })
     }
 

@@ -11,6 +11,7 @@ use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 use crate::address::Address;
 use crate::error::describe;
 use crate::sys::listen;
+use crate::tunnel::Gate;
 use crate::udp;
 
 /// How long a `deferred` listener waits for a client's first bytes, in seconds.
@@ -42,7 +43,8 @@ pub enum Share {
 }
 
 impl Bound {
-    /// Binds the sockets of a listener to its `address`, parsed; those of streams listen, too, unless they must wait for a `rival` to close.
+    /// Binds the sockets of a listener to its `address`, parsed; those of streams listen, too, unless they must wait for a `rival` to close, or may have to
+    /// refuse.
     ///
     /// `rivals` are listeners of this process that are about to close: they do not stand in the way.
     ///
@@ -68,7 +70,7 @@ impl Bound {
             bound.sockets.push(socket);
         }
         bound.tune()?;
-        if rivals.is_empty() {
+        if rivals.is_empty() && bound.spec.refuses_without.is_none() {
             bound.listen()?;
         }
         Ok(bound)
@@ -108,8 +110,17 @@ impl Bound {
         if self.spec.protocol == Protocol::Udp {
             return Ok(());
         }
-        let backlog = i32::try_from(self.spec.socket.backlog).unwrap_or(i32::MAX);
-        self.sockets.iter().try_for_each(|socket| socket.listen(backlog))
+        self.sockets.iter().try_for_each(|socket| socket.listen(self.backlog()))
+    }
+
+    /// What refuses connections while tunnels are down, if the listener is to; its sockets have to listen.
+    ///
+    /// # Errors
+    /// The system's, if there are no more descriptors.
+    pub fn gate(&self) -> io::Result<Option<Gate>> {
+        let Some(tunnels) = self.spec.refuses_without.clone() else { return Ok(None) };
+        let sockets = self.sockets.iter().map(Socket::try_clone).collect::<io::Result<_>>()?;
+        Ok(Some(Gate::new(sockets, self.backlog(), tunnels)))
     }
 
     /// A worker's share.
@@ -135,6 +146,10 @@ impl Bound {
         }
         // Fails only where there is nothing to refuse: before `listen`.
         self.sockets.iter().for_each(|socket| drop(socket.shutdown(std::net::Shutdown::Both)));
+    }
+
+    fn backlog(&self) -> i32 {
+        i32::try_from(self.spec.socket.backlog).unwrap_or(i32::MAX)
     }
 
     fn has_socket_per_worker(&self) -> bool {
@@ -331,6 +346,7 @@ mod tests {
             proxy_protocol: false,
             mesh: false,
             role: Role::Sessions,
+            refuses_without: None,
             socket,
             origin: String::new(),
         };

@@ -7,6 +7,7 @@
 mod accept;
 mod carrier;
 mod dial;
+mod gate;
 mod handshake;
 mod identity;
 mod mux;
@@ -21,6 +22,7 @@ mod stream;
 
 pub use accept::welcome;
 pub use dial::{code_of, probe};
+pub use gate::{Gate, Gates};
 pub use node::Node;
 pub use open::{TunnelAddress, answer, connect, open_flow, refusal};
 pub use registry::Tunnels;

@@ -45,6 +45,8 @@ pub struct Listener {
     pub mesh: bool,
     /// What its connections are.
     pub role: Role,
+    /// `when_down=refuse`: connections are refused while none of these tunnels is up; none never refuses.
+    pub refuses_without: Option<Vec<String>>,
     /// Options of the socket.
     pub socket: SocketOptions,
     /// Where the `listen` stands, for messages: `FILE:LINE`.

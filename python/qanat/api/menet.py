@@ -59,7 +59,7 @@ class ServiceCall(msgspec.Struct, forbid_unknown_fields=True):
     key: str | None = None
     timeout: int | str | None = None
     pending_timeout: int | str | None = None
-    when_down: Literal["hold", "close"] = "hold"
+    when_down: Literal["hold", "refuse", "close"] = "hold"
     proxy_protocol: Literal["off", "v1", "v2"] = "off"
     protocol: Literal["tcp", "udp"] = "tcp"
 

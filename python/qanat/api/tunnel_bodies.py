@@ -47,7 +47,7 @@ class LocalBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where clients of a service connect: `addr` is an address, its port 0 for any that is free.
 
     `key` has to be the same at both ends. While no tunnel is up a client waits so long
-    (`when_down` is `hold`), or is reset at once (`close`).
+    (`when_down` is `hold`), is refused as where nobody listens (`refuse`), or reset (`close`).
     """
 
     addr: str

@@ -45,6 +45,7 @@ class Listener(Record, frozen=True, kw_only=True):
     proxy_protocol: bool = False
     mesh: bool = False
     role: Literal["sessions", "tunnels"] = "sessions"
+    refuses_without: tuple[str, ...] | None = None
     socket: SocketOptions = SocketOptions()
     origin: str
 

@@ -27,6 +27,7 @@ from qanat.compiler.tunnels import (
     join,
     listener_objects,
     name_fault,
+    service_fault,
 )
 from qanat.compiler.units import parse_time_ms
 
@@ -184,13 +185,17 @@ def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directiv
         if name in block.model.local:
             raise Refused(f'duplicate local service "{name}"')
         [literal, *_] = listen_addresses(compilation, address)
-        block.model.local[name] = LocalService(
+        local = LocalService(
             literal,
             values.get("key", ""),
             _time(values, "pending_timeout", 5000),
             _when_down(values.get("when_down", "hold")),
             protocol,
         )
+        fault = service_fault(local)
+        if fault is not None:
+            raise Refused(fault)
+        block.model.local[name] = local
     elif kind == "remote":
         if name in block.model.remote:
             raise Refused(f'duplicate remote service "{name}"')
@@ -222,9 +227,9 @@ def _time(values: dict[str, str], name: str, default: int) -> int:
 
 
 def _when_down(text: str) -> WhenDown:
-    values: dict[str, WhenDown] = {"hold": "hold", "close": "close"}
+    values: dict[str, WhenDown] = {"hold": "hold", "refuse": "refuse", "close": "close"}
     if text not in values:
-        raise Refused(f'"when_down" is "hold" or "close", not "{text}"')
+        raise Refused(f'"when_down" is "hold", "refuse" or "close", not "{text}"')
     return values[text]
 
 

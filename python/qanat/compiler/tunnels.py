@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Kind = Literal["local", "remote"]
-WhenDown = Literal["hold", "close"]
+WhenDown = Literal["hold", "refuse", "close"]
 Transport = Literal["tcp", "udp"]
 
 UNBOUND = "*"
@@ -109,6 +109,18 @@ def tunnel_objects(model: Tunnels) -> plan.Objects:
     )
 
 
+def service_fault(service: LocalService) -> str | None:
+    """Say what is wrong with the options of a local service, taken together, if anything is."""
+    if service.when_down != "refuse":
+        return None
+    remedy = 'use "when_down=hold" or "close"'
+    if service.protocol == "udp":
+        return f'"when_down=refuse" is for TCP, datagrams are not refused: {remedy}'
+    if service.address.startswith("unix:"):
+        return f'"when_down=refuse" is not for unix sockets, which cannot do it: {remedy}'
+    return None
+
+
 def service_objects(model: Tunnels, name: str) -> plan.Objects:
     """Make the plan objects of one service, of both kinds, and of its bindings."""
     local, remote = model.local.get(name), model.remote.get(name)
@@ -169,8 +181,11 @@ def _local_objects(name: str, service: LocalService, bound: Bound) -> plan.Objec
     origin = f"service {name}"
     ident, protocol = f"{service.protocol}:{service.address}", service.protocol
     proxy = _proxy(group, protocol)
+    listener = _listener(ident, protocol, service.address, (group, origin))
+    if service.when_down == "refuse":
+        listener = msgspec.structs.replace(listener, refuses_without=bound.tunnels)
     return plan.Objects(
-        listeners=(_listener(ident, protocol, service.address, (group, origin)),),
+        listeners=(listener,),
         servers=(_server(group, ident, proxy, origin),),
         upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
         services=(

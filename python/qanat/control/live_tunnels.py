@@ -76,7 +76,9 @@ class LiveTunnels:
         facts: dict[str, Any] = {}
         if kind == "local":
             address = self._gateway.state.tunnels.model.local[name].address
-            facts = {"addr": address, "port": int(address.rpartition(":")[2] or 0)}
+            port = address.rpartition(":")[2]
+            # A unix socket has none.
+            facts = {"addr": address} | ({"port": int(port)} if port.isdigit() else {})
         return TunnelDone(done.changed, facts)
 
     async def remove_service(self, kind: Kind, name: str, *, resets: bool = False) -> TunnelDone:

@@ -25,6 +25,7 @@ from qanat.compiler.tunnels import (
     Tunnels,
     TunnelSpec,
     name_fault,
+    service_fault,
     service_objects,
     tunnel_objects,
 )
@@ -84,6 +85,9 @@ def putting_service(
     static = state.compiled.tunnels.model
     if isinstance(spec, LocalService):
         spec = msgspec.structs.replace(spec, address=_listen_address(state, name, spec, resolve))
+        fault = service_fault(spec)
+        if fault is not None:
+            raise InvalidRequest("when_down", fault)
         _check_static(static.local.get(name), spec, f'local service "{name}"')
         model.local[name] = spec
     else:

@@ -9,11 +9,13 @@ use crate::address::Address;
 use crate::error::{ApplyError, describe};
 use crate::listener::{Bound, Endpoint, Share};
 use crate::plan::{Listener, Plan};
+use crate::tunnel::Gates;
 
 /// Bound listeners by id. Listeners that use their parent's socket are not among them.
-#[derive(Default)]
 pub struct Sockets {
     bound: HashMap<Arc<str>, Bound>,
+    /// Those of listeners that may have to refuse.
+    gates: Arc<Gates>,
 }
 
 /// A prepared change of sockets. Dropping it closes what it bound.
@@ -28,7 +30,7 @@ pub struct Step {
 struct Opened {
     bound: Bound,
     shares: Vec<Share>,
-    /// It begins to listen once the sockets that it replaces are closed.
+    /// It begins to listen once the sockets that it replaces are closed, and it is known whether it may.
     late: bool,
 }
 
@@ -45,11 +47,17 @@ impl Opened {
     fn bind(listener: &Listener, workers: usize, rivals: &[&Bound]) -> std::io::Result<Self> {
         let bound = Bound::bind(Arc::clone(&listener.spec), listener.address.clone(), workers, rivals)?;
         let shares = (0..workers).map(|worker| bound.share(worker)).collect::<Result<_, _>>()?;
-        Ok(Self { bound, shares, late: !rivals.is_empty() })
+        let late = !rivals.is_empty() || listener.spec.refuses_without.is_some();
+        Ok(Self { bound, shares, late })
     }
 }
 
 impl Sockets {
+    /// None yet.
+    pub fn new(gates: &Arc<Gates>) -> Self {
+        Self { bound: HashMap::new(), gates: Arc::clone(gates) }
+    }
+
     /// Binds what `change` needs; `next` is the plan that it leads to.
     ///
     /// # Errors
@@ -108,6 +116,7 @@ impl Sockets {
         let mut complaints = Vec::new();
         for id in &step.closed {
             if let Some(bound) = self.bound.remove(id) {
+                self.gates.forget(id);
                 bound.refuse();
             }
         }
@@ -117,6 +126,7 @@ impl Sockets {
                 complaints.push(format!("changing options of {} failed ({})", spec.id, describe(&error)));
             }
             complaints.append(&mut bound.warnings);
+            set_gate(&self.gates, bound, &mut complaints);
         }
         for mut opened in step.opened {
             let id: Arc<str> = opened.bound.spec.id.as_str().into();
@@ -127,6 +137,7 @@ impl Sockets {
             for (orders, share) in orders.iter_mut().zip(opened.shares) {
                 orders.open.push((Arc::clone(&id), share));
             }
+            set_gate(&self.gates, &opened.bound, &mut complaints);
             self.bound.insert(id, opened.bound);
         }
         (orders, complaints)
@@ -137,5 +148,14 @@ impl Sockets {
         let closed = self.bound.keys().cloned().collect();
         let step = Step { closed, ..Step::default() };
         self.commit(step, workers).0
+    }
+}
+
+/// Has a listener refuse while its tunnels are down, if it is to.
+fn set_gate(gates: &Gates, bound: &Bound, complaints: &mut Vec<String>) {
+    let id = bound.spec.id.as_str().into();
+    match bound.gate() {
+        Ok(gate) => gates.set(&id, gate),
+        Err(error) => complaints.push(format!("{id} cannot refuse connections ({})", describe(&error))),
     }
 }

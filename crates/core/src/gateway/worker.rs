@@ -117,14 +117,15 @@ async fn obey(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
 impl Serving {
     fn open(worker: &Arc<Worker>, id: &Arc<str>, share: Share) -> io::Result<Self> {
         let (worker, id) = (Arc::clone(worker), Arc::clone(id));
+        let turns = worker.shared.tunnels.gates.turns();
         Ok(match share {
             Share::Tcp(socket) => {
                 let acceptor = Acceptor::Tcp(tokio::net::TcpListener::from_std(socket)?);
-                Self::Streams(tokio::spawn(accept::run(worker, id, acceptor)))
+                Self::Streams(tokio::spawn(accept::run(worker, id, acceptor, turns)))
             }
             Share::Unix(socket) => {
                 let acceptor = Acceptor::Unix(tokio::net::UnixListener::from_std(socket)?);
-                Self::Streams(tokio::spawn(accept::run(worker, id, acceptor)))
+                Self::Streams(tokio::spawn(accept::run(worker, id, acceptor, turns)))
             }
             Share::Udp(socket) => {
                 let (close, closed) = watch::channel(false);

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::carrier::Carrier;
 use super::dial;
+use super::gate::Gates;
 use super::identity::NodeKey;
 use super::node::Node;
 use super::prove::Role;
@@ -33,6 +34,8 @@ pub struct Tunnels {
     plan: Mutex<Weak<Plan>>,
     /// A carrier has come, or the plan has changed.
     stirred: Arc<Notify>,
+    /// Listeners that refuse while tunnels are down.
+    pub(crate) gates: Arc<Gates>,
 }
 
 /// A tunnel, up or not.
@@ -41,8 +44,9 @@ pub(super) struct Tunnel {
     state: Mutex<State>,
     /// A carrier has come, or has gone.
     pub(super) changed: Notify,
-    /// As that of all tunnels.
+    /// As those of all tunnels.
     stirred: Arc<Notify>,
+    gates: Arc<Gates>,
     /// Somebody wants it up now.
     pub(super) wanted: Notify,
     /// Streams that the other side has open here.
@@ -94,12 +98,13 @@ pub(super) enum Progress {
 }
 
 impl Tunnel {
-    fn new(name: Arc<str>, stirred: Arc<Notify>) -> Self {
+    fn new(name: Arc<str>, tunnels: &Tunnels) -> Self {
         Self {
             name,
             state: Mutex::default(),
             changed: Notify::new(),
-            stirred,
+            stirred: Arc::clone(&tunnels.stirred),
+            gates: Arc::clone(&tunnels.gates),
             wanted: Notify::new(),
             serving: AtomicU64::new(0),
             counters: Counters::default(),
@@ -135,6 +140,7 @@ impl Tunnel {
             replaced
         });
         self.counters.carriers.fetch_add(1, Relaxed);
+        self.gates.note(self);
         self.changed.notify_waiters();
         self.stirred.notify_waiters();
         for carrier in replaced {
@@ -145,6 +151,7 @@ impl Tunnel {
     /// Forgets a carrier that has ended.
     pub(super) fn leave(&self, carrier: &Arc<Carrier>) {
         self.with(|state| state.carriers.retain(|present| !Arc::ptr_eq(present, carrier)));
+        self.gates.note(self);
         self.changed.notify_waiters();
     }
 
@@ -165,6 +172,7 @@ impl Tunnel {
             state.carriers = kept;
             ended
         });
+        self.gates.note(self);
         for carrier in carriers {
             carrier.end(code);
         }
@@ -211,7 +219,7 @@ impl Tunnels {
             Arc::strong_count(tunnel) > 1 || tunnel.with(|s| !s.carriers.is_empty() || s.dialling.is_some())
         });
         let name: Arc<str> = name.into();
-        let tunnel = Arc::new(Tunnel::new(Arc::clone(&name), Arc::clone(&self.stirred)));
+        let tunnel = Arc::new(Tunnel::new(Arc::clone(&name), self));
         known.insert(name, Arc::clone(&tunnel));
         tunnel
     }
@@ -274,12 +282,14 @@ impl Tunnels {
             for carrier in tunnel.with(|state| state.carriers.clone()) {
                 carrier.with(|mux, wakes| mux.leave(patience, wakes));
             }
+            self.gates.note(&tunnel);
         }
     }
 
     /// Keeps up what the plan says, and nothing else.
     pub fn reconcile(&self, plan: &Arc<Plan>, threads: &[Thread]) {
         *self.plan.lock() = Arc::downgrade(plan);
+        self.gates.log_to(&plan.settings.error_log);
         self.stirred.notify_waiters();
         for tunnel in self.all() {
             if !plan.tunnels.contains_key(&tunnel.name) {

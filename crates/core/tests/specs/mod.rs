@@ -39,6 +39,7 @@ pub(crate) fn listener(protocol: spec::Protocol, address: &str) -> spec::Listene
         proxy_protocol: false,
         mesh: false,
         role: spec::Role::Sessions,
+        refuses_without: None,
         socket: socket_options(),
         origin: ORIGIN.into(),
     }

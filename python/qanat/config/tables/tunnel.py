@@ -53,7 +53,7 @@ ROWS = (
         "A service: its name, `local` and the address where its clients connect, or `remote` and "
         "its target; `udp` for datagrams instead of `tcp`, and `key=TEXT`, have to be the same at "
         "both ends. A local one takes "
-        "`pending_timeout=TIME` and `when_down=hold` or `close`, a remote one "
+        "`pending_timeout=TIME` and `when_down=hold`, `refuse` or `close`, a remote one "
         "`connect_timeout=TIME` and `proxy_protocol=v1` or `v2`.",
         repeats=True,
     ),

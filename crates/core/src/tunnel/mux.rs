@@ -21,6 +21,7 @@ use std::time::Duration;
 use qanat_wire::tunnel_frame::{Code, Scribe};
 use smallvec::SmallVec;
 
+pub(super) use self::flow::Queue;
 pub(super) use self::receive::Broken;
 use self::state::{Fin, State};
 

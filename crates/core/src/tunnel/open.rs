@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::dial;
 use super::mux::Request;
+use super::pending::{self, PendingFlow};
 use super::prove;
 use super::registry::{Tunnel, Tunnels};
 use super::stream::TunnelStream;
@@ -24,6 +25,14 @@ use crate::stream::{Socket, Stream};
 
 /// How long a session waits for a tunnel that is down, where no local service says otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A flow to a service.
+pub enum Flow {
+    /// On a carrier.
+    Open(TunnelStream),
+    /// Not before a tunnel is up.
+    Pending(PendingFlow),
+}
 
 /// A service at the other end of a tunnel: `tunnel:TUNNEL/SERVICE`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,15 +69,13 @@ pub async fn connect(
     is_last: bool,
 ) -> Result<TunnelStream, SessionError> {
     let Some(tunnels) = &session.plan.tunnel_registry else { return Err(failed("there are no tunnels")) };
-    let service = session.plan.services.get(&*format!("local:{}", address.service));
-    let patience = service.map_or(PATIENCE, |service| Duration::from_millis(service.pending_timeout_ms));
-    let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
+    let (patience, key) = terms(session, address);
     let tunnel = tunnels.get(&address.tunnel);
     let opened = match open(session, &tunnel, address, (key, false)) {
         Some(stream) => Some((stream, tunnel)),
         // Another peer is better than waiting.
         None if !is_last => None,
-        None => timeout(patience, come_up(session, tunnels, address)).await.ok(),
+        None => timeout(patience, come_up(session, tunnels, address, false)).await.ok(),
     };
     let Some((stream, tunnel)) = opened else {
         return Err(failed(&format!("tunnel {} is down", address.tunnel)));
@@ -88,19 +95,24 @@ pub fn refusal(session: &Session, stream: &TunnelStream) -> Option<SessionError>
     Some(failed(&format!("refused by the other end of tunnel {name}: {}", code.name())))
 }
 
-/// Opens a flow to a service, for datagrams. What the other side makes of it is learnt later, from the flow.
+/// Opens a flow to a service, for datagrams. What the other side makes of it is learnt later, from the flow. If the
+/// tunnel is down, and `is_last` says that no other peer will be tried, its datagrams wait for one that comes up.
 ///
 /// # Errors
-/// If the tunnel is down: a datagram does not wait.
-pub fn open_flow(session: &Session, address: &TunnelAddress) -> io::Result<TunnelStream> {
-    let down = || io::Error::new(io::ErrorKind::NotConnected, format!("tunnel {} is down", address.tunnel));
+/// If the tunnel is down, and nothing waits for it.
+pub fn open_flow(session: &Session, address: &TunnelAddress, is_last: bool) -> io::Result<Flow> {
+    let down = || pending::down(&address.tunnel);
     let tunnels = session.plan.tunnel_registry.as_ref().ok_or_else(down)?;
     let tunnel = tunnels.get(&address.tunnel);
-    let service = session.plan.services.get(&*format!("local:{}", address.service));
-    let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
-    let flow = open(session, &tunnel, address, (key, true)).ok_or_else(down)?;
-    tunnel.counters.opened.fetch_add(1, Relaxed);
-    Ok(flow)
+    let (patience, key) = terms(session, address);
+    if let Some(flow) = open(session, &tunnel, address, (key, true)) {
+        tunnel.counters.opened.fetch_add(1, Relaxed);
+        return Ok(Flow::Open(flow));
+    }
+    if !is_last || patience.is_zero() {
+        return Err(down());
+    }
+    Ok(Flow::Pending(PendingFlow::begin(session, tunnels, address, patience)))
 }
 
 /// Tells the two ends of a session what became of its attempt to connect, where one of them is a tunnel: the other
@@ -126,6 +138,13 @@ pub fn answer<T>(
     connected
 }
 
+/// How long a session waits for the tunnel, and the key of the service: as its local service says, if there is one.
+fn terms<'a>(session: &'a Session, address: &TunnelAddress) -> (Duration, &'a [u8]) {
+    let service = session.plan.services.get(&*format!("local:{}", address.service));
+    let patience = service.map_or(PATIENCE, |service| Duration::from_millis(service.pending_timeout_ms));
+    (patience, service.map(|service| service.key.as_slice()).unwrap_or_default())
+}
+
 /// A stream, or a flow, on a carrier that is up now.
 fn open(
     session: &Session,
@@ -149,10 +168,11 @@ fn open(
 
 /// Waits for a tunnel that leads to the service: the one that the session was sent to, or whichever one its local
 /// service is bound to by then.
-async fn come_up(
+pub(super) async fn come_up(
     session: &Session,
     tunnels: &Tunnels,
     address: &TunnelAddress,
+    is_flow: bool,
 ) -> (TunnelStream, Arc<Tunnel>) {
     loop {
         let (stirred, plan) = tunnels.now();
@@ -161,7 +181,7 @@ async fn come_up(
         let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
         for address in iter::once(address.clone()).chain(bound(session, plan)) {
             let tunnel = tunnels.get(&address.tunnel);
-            if let Some(stream) = open(session, &tunnel, &address, (key, false)) {
+            if let Some(stream) = open(session, &tunnel, &address, (key, is_flow)) {
                 return (stream, tunnel);
             }
         }

@@ -55,6 +55,11 @@ impl TunnelStream {
         self.carrier.with(|mux, wakes| mux.send_datagram(self.number, datagram, wakes));
     }
 
+    /// Counts datagrams that gave way before there was a carrier.
+    pub(super) fn count_dropped(&self, count: u64) {
+        self.carrier.with(|mux, _| mux.dropped += count);
+    }
+
     /// Returns when the other side has accepted the stream. Cancel safe.
     ///
     /// # Errors

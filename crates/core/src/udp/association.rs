@@ -73,7 +73,7 @@ impl Association {
     /// Whether all requests were sent and all replies were seen.
     pub(super) fn is_done(&self) -> bool {
         let may_grow = self.rules.requests > 0 && !self.is_full();
-        !may_grow && self.missing_replies() == Some(0)
+        !may_grow && self.missing_replies() == Some(0) && !self.peer.is_waiting()
     }
 
     /// How many replies are still expected; none if nobody counts.

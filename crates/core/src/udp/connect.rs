@@ -47,6 +47,7 @@ pub(super) fn connect(
         let Some(mut picked) = upstream.pick(session, &mut tries) else {
             return Err(no_live_upstreams(session, upstream));
         };
+        picked.is_last = !rules.next_upstream || session.attempts.len() + 1 >= tries_allowed;
         match opening.attempt(session, &mut picked) {
             Ok(socket) => return Ok((socket, picked)),
             Err(error) if error.source != Source::Peer => return Err(error),
@@ -82,7 +83,7 @@ impl<'a> Opening<'a> {
         session.attempts.push(Attempt::begin(Arc::clone(&picked.name)));
         let first = self.first.as_deref();
         let dialled = match &picked.address {
-            Address::Tunnel(address) => open_flow(session, address, first),
+            Address::Tunnel(address) => open_flow(session, (address, picked.is_last), first),
             address => dial(address, self.bind, first),
         };
         let cause = match dialled {
@@ -178,10 +179,14 @@ fn dial(address: &Address, bind: Option<(SocketAddr, bool)>, first: Option<&[u8]
 }
 
 /// A flow that has the first datagram, if there is one.
-fn open_flow(session: &Session, address: &TunnelAddress, first: Option<&[u8]>) -> io::Result<Peer> {
-    let stream = tunnel::open_flow(session, address)?;
+fn open_flow(
+    session: &Session,
+    (address, is_last): (&TunnelAddress, bool),
+    first: Option<&[u8]>,
+) -> io::Result<Peer> {
+    let peer = Peer::flow(tunnel::open_flow(session, address, is_last)?);
     if let Some(first) = first {
-        stream.send_datagram(first);
+        peer.send(first)?;
     }
-    Ok(Peer::flow(stream))
+    Ok(peer)
 }

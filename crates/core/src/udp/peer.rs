@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::UdpSocket;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use qanat_wire::tunnel_frame::{Code, MAX_DATAGRAM};
 
 use crate::sys::datagram::SLOT;
-use crate::tunnel::TunnelStream;
+use crate::tunnel;
 use crate::udp::association::Rules;
 
 thread_local! {
@@ -25,14 +25,19 @@ pub(super) enum Peer {
 
 /// A flow, and whom it wakes.
 pub(super) struct Flow {
-    stream: TunnelStream,
+    way: tunnel::Flow,
     waker: Waker,
 }
 
 impl Peer {
     /// A flow that wakes nobody yet.
-    pub(super) fn flow(stream: TunnelStream) -> Self {
-        Self::Flow(Flow { stream, waker: Waker::noop().clone() })
+    pub(super) fn flow(way: tunnel::Flow) -> Self {
+        Self::Flow(Flow { way, waker: Waker::noop().clone() })
+    }
+
+    /// Whether nothing was sent yet, because no tunnel is up.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Flow(Flow { way: tunnel::Flow::Pending(flow), .. }) if flow.is_waiting())
     }
 
     /// Sends a datagram. A flow takes it in any case: what becomes of it is learnt by receiving.
@@ -52,13 +57,11 @@ impl Peer {
         let socket = match self {
             Self::Socket(socket) => socket,
             Self::Flow(flow) => {
-                return flow.receive().map(|received| match received {
-                    Ok(datagram) => {
+                return flow.receive().map_ok(|received| {
+                    received.map(|datagram| {
                         take(&datagram);
-                        Ok(Some(datagram.len()))
-                    }
-                    Err(Code::Cancelled) => Ok(None),
-                    Err(code) => Err(broken(code)),
+                        datagram.len()
+                    })
                 });
             }
         };
@@ -85,7 +88,8 @@ impl Peer {
         let unnamed = || "unix:".to_owned();
         match self {
             Self::Socket(socket) => socket.local_addr().map_or_else(|_| unnamed(), |local| local.to_string()),
-            Self::Flow(flow) => format!("{:?}", flow.stream),
+            Self::Flow(Flow { way: tunnel::Flow::Open(stream), .. }) => format!("{stream:?}"),
+            Self::Flow(_) => "a flow that waits".to_owned(),
         }
     }
 }
@@ -98,12 +102,24 @@ impl Flow {
 
     /// Sends a datagram.
     pub(super) fn send(&self, datagram: &[u8]) {
-        self.stream.send_datagram(datagram);
+        match &self.way {
+            tunnel::Flow::Open(stream) => stream.send_datagram(datagram),
+            tunnel::Flow::Pending(flow) => flow.send_datagram(datagram),
+        }
     }
 
-    /// Takes a datagram.
-    pub(super) fn receive(&self) -> Poll<Result<Vec<u8>, Code>> {
-        self.stream.poll_datagram(&Context::from_waker(&self.waker))
+    /// Takes a datagram; none if the flow has ended in order.
+    pub(super) fn receive(&self) -> Poll<io::Result<Option<Vec<u8>>>> {
+        let cx = Context::from_waker(&self.waker);
+        let received = match &self.way {
+            tunnel::Flow::Open(stream) => ready!(stream.poll_datagram(&cx)),
+            tunnel::Flow::Pending(flow) => ready!(flow.poll_datagram(&cx))?,
+        };
+        Poll::Ready(match received {
+            Ok(datagram) => Ok(Some(datagram)),
+            Err(Code::Cancelled) => Ok(None),
+            Err(code) => Err(broken(code)),
+        })
     }
 }
 

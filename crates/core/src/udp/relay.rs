@@ -6,12 +6,11 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use qanat_plan::Level;
-use qanat_wire::tunnel_frame::Code;
 
 use crate::error::{SessionError, Source, Status};
 use crate::log::error::session_end;
 use crate::udp::connect::mark_failed;
-use crate::udp::peer::{Peer, broken};
+use crate::udp::peer::Peer;
 use crate::udp::reply::Outbox;
 use crate::udp::{Arena, UdpListener, finish};
 
@@ -105,12 +104,14 @@ impl UdpListener {
         for _ in 0..want.min(REPLIES) {
             let Peer::Flow(flow) = &association.peer else { return Turn::Waits };
             match flow.receive() {
-                Poll::Ready(Ok(datagram)) => {
+                Poll::Ready(Ok(Some(datagram))) => {
                     outbox.push(&association.reply, &datagram);
                     association.count_reply(datagram.len(), self.now);
                 }
-                Poll::Ready(Err(Code::Cancelled)) => return Turn::Ends(End::Done),
-                Poll::Ready(Err(code)) => return Turn::Ends(End::Broken("flow failed", broken(code))),
+                Poll::Ready(Ok(None)) => return Turn::Ends(End::Done),
+                Poll::Ready(Err(error)) => return Turn::Ends(End::Broken("flow failed", error)),
+                // It may have waited for its tunnel, and need no reply.
+                Poll::Pending if association.is_done() => return Turn::Ends(End::Done),
                 Poll::Pending => return Turn::Waits,
             }
         }

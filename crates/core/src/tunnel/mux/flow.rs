@@ -14,7 +14,7 @@ const MOST_BYTES: usize = 512 * 1024;
 
 /// Datagrams that wait.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(in super::super) struct Queue {
     datagrams: VecDeque<Vec<u8>>,
     bytes: usize,
 }
@@ -32,7 +32,7 @@ pub(super) struct Flow {
 
 impl Queue {
     /// Adds a datagram; the oldest ones make room for it. Returns how many.
-    fn push(&mut self, datagram: Vec<u8>) -> u64 {
+    pub(in super::super) fn push(&mut self, datagram: Vec<u8>) -> u64 {
         self.bytes += datagram.len();
         self.datagrams.push_back(datagram);
         let mut dropped = 0;
@@ -44,7 +44,7 @@ impl Queue {
     }
 
     /// The oldest datagram.
-    fn pop(&mut self) -> Option<Vec<u8>> {
+    pub(in super::super) fn pop(&mut self) -> Option<Vec<u8>> {
         let datagram = self.datagrams.pop_front()?;
         self.bytes -= datagram.len();
         if self.datagrams.is_empty() {

@@ -39,6 +39,7 @@ pub(in crate::udp) async fn connect(
             None => upstream.pick(session, &mut known),
         };
         let Some(mut picked) = picked else { return Err(no_live_upstreams(session, upstream)) };
+        picked.is_last = !another(session, proxy, count, more_tries);
         match opening.attempt(session, &mut picked) {
             Ok(socket) => return Ok((socket, picked)),
             Err(error) if error.source != Source::Peer => return Err(error),

@@ -55,11 +55,13 @@ class Node:
         return None if seen is None else str(seen["state"])
 
 
-def start_node(folder: Path, name: str, secret: str, more: str = "", rest: str = "") -> Node:
-    """Start a gateway that can have tunnels; `rest` follows the block `tunnels`."""
+def start_node(
+    folder: Path, name: str, secret: str, more: str = "", rest: str = "", main: str = MAIN
+) -> Node:
+    """Start a gateway that can have tunnels; `main` comes before the block, `rest` follows it."""
     folder.mkdir(parents=True, exist_ok=True)
     gateway = Gateway(folder)
-    configure(gateway, name, secret, more, rest)
+    configure(gateway, name, secret, more, rest, main)
     gateway.start_with_api()
     return Node(gateway, _client(gateway))
 
@@ -71,10 +73,12 @@ def start_again(node: Node) -> None:
     node.client = _client(node.gateway)
 
 
-def configure(gateway: Gateway, name: str, secret: str, more: str = "", rest: str = "") -> None:
-    """Write the configuration; both texts may name ports as `@name`."""
+def configure(
+    gateway: Gateway, name: str, secret: str, more: str = "", rest: str = "", main: str = MAIN
+) -> None:
+    """Write the configuration; the texts may name ports as `@name`."""
     text = CONFIG.replace("@more", more).replace("@rest", rest)
-    gateway.write(text, node=name, secret=secret)
+    gateway.write(text, main, node=name, secret=secret)
 
 
 def _client(gateway: Gateway) -> httpx.Client:

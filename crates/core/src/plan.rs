@@ -100,7 +100,12 @@ impl Listener {
     /// Connections that a session counts for against `worker_connections`, as nginx has it: one for the client, though
     /// that of a UDP session has no descriptor of its own, and one for the peer if it is relayed.
     pub fn session_cost(&self) -> u64 {
-        1 + u64::from(matches!(self.default_server.content, Content::Proxy(_)))
+        1 + self.served_cost()
+    }
+
+    /// The same for a client that comes through a tunnel: it has no connection here, only its peer has.
+    pub fn served_cost(&self) -> u64 {
+        u64::from(matches!(self.default_server.content, Content::Proxy(_)))
     }
 }
 

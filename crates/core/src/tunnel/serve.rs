@@ -60,7 +60,7 @@ pub(super) fn begin(
         }
     };
     tunnel.counters.served.fetch_add(1, Relaxed);
-    let descriptors = listener.session_cost();
+    let descriptors = listener.served_cost();
     let client = request.client.map_or_else(|| Address::Unix("".into()), Address::Inet);
     let mut session = Session::begin(worker.shared.next_session(), plan, listener, client);
     session.local = request.local.map(Address::Inet);

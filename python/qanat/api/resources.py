@@ -15,6 +15,7 @@ from qanat.api.routes import (
     apply,
     bindings,
     handlers,
+    metrics,
     openapi,
     peers,
     rules,
@@ -54,6 +55,7 @@ def create_resources(gateway: LiveGateway, endpoint: ControlEndpoint) -> FastAPI
     for part in (tunnels, services, bindings, peers, apply):
         app.include_router(part.router(gateway))
     app.include_router(status.router(gateway))
+    app.include_router(metrics.router(gateway))
     app.include_router(openapi.router(endpoint.doc_location.rstrip("/")))
     openapi.install(app, endpoint.legacy_location)
     return app

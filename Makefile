@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test build dev lint fmt type unit e2e soak bench docs ci clean system-test system-bench
+.PHONY: help demo test build dev lint fmt type unit e2e soak bench bench-tunnel docs ci clean system-test system-bench system-bench-tunnel
 
 PYTHON ?= python3
 VENV := .venv
@@ -57,6 +57,11 @@ bench: build system-bench ## measure beside nginx and haproxy; writes bench/resu
 	$(BIN)/python -m bench.stuck --append bench/results.md
 	$(BIN)/python -m bench.content --append bench/results.md
 
+bench-tunnel: build system-bench-tunnel ## measure tunnels beside rathole and frp; adds to bench/results.md
+	cargo build --release --locked --package qanat-load
+	$(BIN)/python -m bench.tunnel_install
+	$(BIN)/python -m bench.tunnel --append bench/results.md
+
 docs: build ## generate what the documentation takes from tables, routes and docstrings
 	$(BIN)/python -m tools.generate_docs
 
@@ -71,6 +76,10 @@ system-test:
 system-bench:
 	@tools/system-packages "the comparison" nginx:nginx haproxy:haproxy taskset:util-linux
 	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || tools/system-packages "the comparison" no-such-command:libnginx-mod-stream
+
+system-bench-tunnel:
+	@tools/system-packages "the comparison of tunnels" pkg-config:pkg-config
+	@pkg-config --exists openssl 2>/dev/null || tools/system-packages "rathole's build" no-such-command:libssl-dev
 
 # The environment: one virtual environment with everything pinned in requirements.lock.
 $(VENV)/.installed: requirements.lock

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.gateways import ROOT, STARTERS, Ports, Running, free_port
+from bench.tunnel_figures import section
 
 LOAD_CPU = 1
 LOAD = ROOT / "target/release/qanat-load"
@@ -115,7 +116,9 @@ def main() -> None:
             print(report_line(row, results[row.name]), flush=True)
         table = report(rows, results, gateways, options)
     if options.out:
-        options.out.write_text(table)
+        # `bench/tunnel.py` measures tunnels at another time.
+        kept = section(options.out.read_text()) if options.out.exists() else ""
+        options.out.write_text(table + kept)
         print(f"bench: written to {options.out}")
 
 

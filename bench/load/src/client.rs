@@ -16,7 +16,7 @@ pub(crate) const MESSAGE: usize = 100;
 const LINE: usize = 65;
 
 /// A longer wait than this is a fault of the gateway under test.
-const STALLED: Duration = Duration::from_secs(10);
+pub(crate) const STALLED: Duration = Duration::from_secs(10);
 
 trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
@@ -38,7 +38,7 @@ async fn exchange_message<const N: usize>(stream: &mut dyn Bytes, mut message: [
 }
 
 /// Runs one task a connection and adds up what they count.
-async fn together<F>(run: Run, task: impl Fn() -> F) -> Result<u64>
+pub(crate) async fn together<F>(run: Run, task: impl Fn() -> F) -> Result<u64>
 where
     F: Future<Output = Result<u64>> + Send + 'static,
 {

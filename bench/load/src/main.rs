@@ -1,11 +1,15 @@
 //! Load for the benchmarks. `qanat-load server KIND ADDR` answers; `qanat-load KIND ADDR SECONDS CONNECTIONS [tls]`
 //! drives a gateway and prints how many units of work were done. What is measured is the gateway's CPU time, by
-//! `bench/run.py`; this program only has to be the same for every gateway.
+//! `bench/run.py`; this program only has to be the same for every gateway. [`tunnels`] has loads that print more, and
+//! take a number after the connections. `qanat-load delay ADDR TARGET MILLISECONDS BYTES` is a long way between two.
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
 mod client;
+mod delay;
+mod latency;
 mod server;
 mod tls;
+mod tunnels;
 mod udp;
 
 use std::error::Error;
@@ -34,6 +38,10 @@ async fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["server", kind, address] => server::serve(kind, address.parse()?).await,
+        ["delay", address, target, milliseconds, capacity] => {
+            let one_way = Duration::from_millis(milliseconds.parse()?);
+            delay::serve(address.parse()?, target.parse()?, one_way, capacity.parse()?).await
+        }
         [kind, address, seconds, connections, rest @ ..] => {
             let run = Run {
                 address: address.parse()?,
@@ -41,22 +49,27 @@ async fn main() -> Result<()> {
                 connections: connections.parse()?,
                 tls: rest.contains(&"tls"),
             };
-            let units = match *kind {
-                "requests" => client::requests(run).await?,
-                "lines" => client::lines(run).await?,
-                "connections" => client::connections(run).await?,
-                "logins" => client::logins(run).await?,
-                "bulk" => client::bulk(run).await?,
-                "idle" => client::idle(run).await?,
-                "udp-requests" => udp::requests(run).await?,
-                "udp-sessions" => udp::sessions(run).await?,
-                other => return Err(format!("unknown load {other}").into()),
+            let answer = match *kind {
+                "requests" => client::requests(run).await?.to_string(),
+                "lines" => client::lines(run).await?.to_string(),
+                "connections" => client::connections(run).await?.to_string(),
+                "logins" => client::logins(run).await?.to_string(),
+                "bulk" => client::bulk(run).await?.to_string(),
+                "idle" => client::idle(run).await?.to_string(),
+                "udp-requests" => udp::requests(run).await?.to_string(),
+                "udp-sessions" => udp::sessions(run).await?.to_string(),
+                other => {
+                    let extra = rest.first().map_or(Ok(0.0), |text| text.parse())?;
+                    tunnels::measure(other, run, extra).await?
+                }
             };
-            println!("{units}");
+            println!("{answer}");
             Ok(())
         }
-        _ => {
-            Err("usage: qanat-load server KIND ADDR | qanat-load KIND ADDR SECONDS CONNECTIONS [tls]".into())
-        }
+        _ => Err(
+            "usage: qanat-load server KIND ADDR | qanat-load KIND ADDR SECONDS CONNECTIONS [tls|NUMBER] | \
+                  qanat-load delay ADDR TARGET MILLISECONDS BYTES"
+                .into(),
+        ),
     }
 }

@@ -1,5 +1,6 @@
-//! The servers behind the gateways: `echo` answers 100 bytes with 100 bytes, `close` does so once, `bulk` sends
-//! without end, `udp` answers every datagram.
+//! The servers behind the gateways: `echo` answers 100 bytes with 100 bytes, `close` does so once, `mirror` answers
+//! whatever arrives, `once` a single byte, `bulk` sends without end, `sink` reads without end, `udp` answers every
+//! datagram.
 
 use std::net::SocketAddr;
 
@@ -30,6 +31,9 @@ enum Kind {
     Echo,
     Close,
     Bulk,
+    Mirror,
+    Once,
+    Sink,
 }
 
 impl Kind {
@@ -38,6 +42,9 @@ impl Kind {
             "echo" => Ok(Self::Echo),
             "close" => Ok(Self::Close),
             "bulk" => Ok(Self::Bulk),
+            "mirror" => Ok(Self::Mirror),
+            "once" => Ok(Self::Once),
+            "sink" => Ok(Self::Sink),
             other => Err(format!("unknown server {other}").into()),
         }
     }
@@ -60,6 +67,26 @@ async fn answer(kind: Kind, mut stream: TcpStream) -> Result<()> {
             loop {
                 stream.write_all(&block).await?;
             }
+        }
+        Kind::Mirror => {
+            let mut buffer = vec![0; 4096];
+            loop {
+                let count = stream.read(&mut buffer).await?;
+                if count == 0 {
+                    return Ok(());
+                }
+                stream.write_all(&buffer[..count]).await?;
+            }
+        }
+        Kind::Once => {
+            stream.read_exact(&mut message[..1]).await?;
+            stream.write_all(&message[..1]).await?;
+            Ok(())
+        }
+        Kind::Sink => {
+            let mut buffer = vec![0; 256 * 1024];
+            while stream.read(&mut buffer).await? > 0 {}
+            Ok(())
         }
     }
 }

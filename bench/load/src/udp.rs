@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use crate::client::MESSAGE;
 use crate::{Result, Run};
 
-const PATIENCE: Duration = Duration::from_millis(200);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
 
-async fn socket(run: Run) -> Result<UdpSocket> {
+pub(crate) async fn socket(run: Run) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     socket.connect(run.address).await?;
     Ok(socket)

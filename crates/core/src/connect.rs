@@ -225,6 +225,7 @@ async fn open(session: &mut Session, proxy: &Proxy, picked: &Picked) -> Result<(
         Address::Tunnel(tunnelled) => {
             // Rare, so it is boxed.
             let stream = Box::pin(tunnel::connect(session, tunnelled, picked.is_last)).await?;
+            tunnel::note_way(session, tunnelled, &stream);
             return Ok((Socket::Tunnel(stream), false));
         }
         Address::Unix(path) => {

@@ -25,7 +25,7 @@ pub use accept::welcome;
 pub use dial::{code_of, probe};
 pub use gate::{Gate, Gates};
 pub use node::Node;
-pub use open::{Flow, TunnelAddress, answer, connect, open_flow, refusal};
+pub use open::{Flow, TunnelAddress, answer, connect, note_way, open_flow, refusal};
 pub use pending::PendingFlow;
 pub use registry::Tunnels;
 pub use snapshot::TunnelSnapshot;

@@ -53,6 +53,8 @@ NAMES = frozenset(
         "njtmesh_port",
         "njtmesh_ip",
         "njtmesh_dest",
+        "tunnel_name",
+        "tunnel_service",
         "rule",
         "mesh_server_name",
     }

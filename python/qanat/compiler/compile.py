@@ -97,7 +97,7 @@ def _compile(
     endpoints = control_endpoints(compilation, tree, control)
     logs = error_logs(compilation, main, error_log)
     stream = _read_stream(compilation, _only_stream(compilation, tree))
-    tunnels = read_tunnels(compilation, tree)
+    tunnels = read_tunnels(compilation, tree, stream.level)
     check_used(compilation)
     check_formats(compilation)
     if compilation.problems:

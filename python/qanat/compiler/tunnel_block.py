@@ -14,6 +14,7 @@ from qanat.compiler.address import AddressError, parse_address, with_port
 from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.inherit import number, time_ms
 from qanat.compiler.listen import listen_addresses
+from qanat.compiler.service_level import DIRECTIVES, read_service_level
 from qanat.compiler.tunnel_plan import TunnelNode, TunnelPeer
 from qanat.compiler.tunnels import (
     Bound,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
+    from qanat.compiler.inherit import Level
     from qanat.config.tree import Directive, Tree
 
 _HEX_SECRET = re.compile(r"[0-9a-fA-F]{64,}")
@@ -60,15 +62,20 @@ class TunnelsBlock:
         return join([self.listeners, self.model.objects()])
 
 
-def read_tunnels(compilation: Compilation, tree: Tree) -> TunnelsBlock:
-    """Read the `tunnels` block, if there is one."""
+def read_tunnels(compilation: Compilation, tree: Tree, stream: Level) -> TunnelsBlock:
+    """Read the `tunnels` block, if there is one; `stream` is the level around its services."""
     block = TunnelsBlock()
     for directive in tree.find("tunnels"):
         if block.is_there:
             compilation.refuse(directive, '"tunnels" directive is duplicate')
             continue
         block.is_there = True
-        for entry in directive.block or ():
+        entries = directive.block or ()
+        settings = [entry for entry in entries if entry.name in DIRECTIVES]
+        block.model.level = read_service_level(compilation, settings, stream)
+        for entry in entries:
+            if entry.name in DIRECTIVES:
+                continue
             try:
                 _ENTRIES[entry.name](compilation, block, entry)
             except Refused as refused:

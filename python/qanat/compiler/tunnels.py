@@ -30,6 +30,8 @@ UNBOUND = "*"
 
 _LARGEST_DATAGRAM = 65_536
 _FLOW_TIMEOUT_MS = 60_000  # of silence, then a client's next datagram begins another flow
+_SERVER = plan.Server(id="", listeners=(), origin="")
+_PROXY = plan.Proxy(target=plan.ProxyToUpstream(name=""))
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
@@ -68,6 +70,16 @@ class Bound:
     tunnels: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceLevel:
+    """A server and its proxy as the file has them for all services, with both ends still open."""
+
+    server: plan.Server = _SERVER
+    proxy: plan.Proxy = _PROXY
+    timeout_ms: int | None = None
+    """`proxy_timeout`, if it was given."""
+
+
 @dataclass(slots=True)
 class Tunnels:
     """All tunnels, services and bindings by name."""
@@ -77,6 +89,8 @@ class Tunnels:
     remote: dict[str, RemoteService] = field(default_factory=dict)
     local_bindings: dict[str, Bound] = field(default_factory=dict)
     remote_bindings: dict[str, Bound] = field(default_factory=dict)
+    level: ServiceLevel = field(default_factory=ServiceLevel)
+    """What their servers take over from the file."""
 
     def bindings(self, kind: Kind) -> dict[str, Bound]:
         """Give the bindings of one kind."""
@@ -127,9 +141,9 @@ def service_objects(model: Tunnels, name: str) -> plan.Objects:
     objects = []
     if local is not None:
         bound = model.local_bindings.get(name, Bound())
-        objects.append(_local_objects(name, local, bound))
+        objects.append(_local_objects(name, local, bound, model.level))
     if remote is not None:
-        objects.append(_remote_objects(name, remote))
+        objects.append(_remote_objects(name, remote, model.level))
     bindings = tuple(
         Binding(id=f"{tunnel}/{name}", listener=f"tunnel:{name}")
         for tunnel in model.remote_bindings.get(name, Bound()).tunnels
@@ -174,19 +188,21 @@ def listener_objects(address: str, origin: str) -> plan.Objects:
     return plan.Objects(listeners=(listener,), servers=(server,))
 
 
-def _local_objects(name: str, service: LocalService, bound: Bound) -> plan.Objects:
+def _local_objects(
+    name: str, service: LocalService, bound: Bound, level: ServiceLevel
+) -> plan.Objects:
     group = f"service:{name}"
     peers = tuple(_peer(f"tunnel:{tunnel}/{name}") for tunnel in bound.tunnels or (UNBOUND,))
     pending = service.pending_timeout_ms if service.when_down == "hold" else 0
     origin = f"service {name}"
     ident, protocol = f"{service.protocol}:{service.address}", service.protocol
-    proxy = _proxy(group, protocol)
+    proxy = _proxy(level, group, protocol)
     listener = _listener(ident, protocol, service.address, (group, origin))
     if service.when_down == "refuse":
         listener = msgspec.structs.replace(listener, refuses_without=bound.tunnels)
     return plan.Objects(
         listeners=(listener,),
-        servers=(_server(group, ident, proxy, origin),),
+        servers=(_server(level, (group, ident), proxy, origin),),
         upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
         services=(
             Service(
@@ -199,11 +215,11 @@ def _local_objects(name: str, service: LocalService, bound: Bound) -> plan.Objec
     )
 
 
-def _remote_objects(name: str, service: RemoteService) -> plan.Objects:
+def _remote_objects(name: str, service: RemoteService, level: ServiceLevel) -> plan.Objects:
     ident, group = f"tunnel:{name}", f"target:{name}"
     origin = f"service {name}"
     proxy = msgspec.structs.replace(
-        _proxy(group, service.protocol),
+        _proxy(level, group, service.protocol),
         connect_timeout_ms=service.connect_timeout_ms,
         protocol=service.proxy_protocol,
     )
@@ -211,7 +227,7 @@ def _remote_objects(name: str, service: RemoteService) -> plan.Objects:
     address = f"tunnel:{UNBOUND}/{name}"
     return plan.Objects(
         listeners=(_listener(ident, service.protocol, address, (ident, origin)),),
-        servers=(_server(ident, ident, proxy, origin),),
+        servers=(_server(level, (ident, ident), proxy, origin),),
         upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
         services=(Service(id=f"remote:{name}", key=derived_key(service.key), origin=origin),),
     )
@@ -226,19 +242,26 @@ def _listener(
     )
 
 
-def _server(ident: str, listener: str, proxy: plan.Proxy, origin: str) -> plan.Server:
+def _server(
+    level: ServiceLevel, ids: tuple[str, str], proxy: plan.Proxy, origin: str
+) -> plan.Server:
+    ident, listener = ids
     content = plan.ProxyContent(proxy=proxy)
-    return plan.Server(id=ident, listeners=(listener,), content=content, origin=origin)
+    return msgspec.structs.replace(
+        level.server, id=ident, listeners=(listener,), content=content, origin=origin
+    )
 
 
-def _proxy(group: str, protocol: Transport) -> plan.Proxy:
+def _proxy(level: ServiceLevel, group: str, protocol: Transport) -> plan.Proxy:
     target = plan.ProxyToUpstream(name=group)
     if protocol == "udp":
         # Datagrams of any size go through whole.
-        timeout = _FLOW_TIMEOUT_MS
-        return plan.Proxy(target=target, buffer_size=_LARGEST_DATAGRAM, timeout_ms=timeout)
+        timeout = _FLOW_TIMEOUT_MS if level.timeout_ms is None else level.timeout_ms
+        return msgspec.structs.replace(
+            level.proxy, target=target, buffer_size=_LARGEST_DATAGRAM, timeout_ms=timeout
+        )
     # Both ends pass a half-close on, so that it goes through from end to end.
-    return plan.Proxy(target=target, half_close=True)
+    return msgspec.structs.replace(level.proxy, target=target, half_close=True)
 
 
 def _peer(address: str) -> plan.Peer:

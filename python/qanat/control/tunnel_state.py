@@ -56,6 +56,7 @@ def copy_of(model: Tunnels) -> Tunnels:
         remote=dict(model.remote),
         local_bindings=dict(model.local_bindings),
         remote_bindings=dict(model.remote_bindings),
+        level=model.level,
     )
 
 

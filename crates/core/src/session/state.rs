@@ -57,6 +57,8 @@ pub struct Session {
 pub struct Facts {
     /// Original destination of a mesh session.
     pub original: Option<SocketAddr>,
+    /// The tunnel that the client has come through.
+    pub tunnel: Option<Arc<str>>,
     /// The TLS session with the client.
     pub tls: Option<TlsInfo>,
     /// What `ssl_preread` saw.
@@ -232,6 +234,14 @@ impl Session {
     /// The original destination of a mesh session.
     pub fn original(&self) -> Option<SocketAddr> {
         self.facts.as_ref()?.original
+    }
+
+    /// The tunnel that the session has come through, or else the one that it goes through, and the service.
+    pub fn tunnelled(&self) -> Option<(&str, &str)> {
+        if let Some(name) = self.facts.as_ref().and_then(|facts| facts.tunnel.as_deref()) {
+            return Some((name, self.listener.spec.id.strip_prefix("tunnel:")?));
+        }
+        self.attempts.last()?.peer.strip_prefix("tunnel:")?.split_once('/')
     }
 
     /// Switches to the server that `name` selects on this listener; keeps the present one if none does.

@@ -87,6 +87,17 @@ pub async fn connect(
     Ok(stream)
 }
 
+/// Notes that a stream goes another way than the session was sent: the tunnel that it waited for was not the one to come.
+pub fn note_way(session: &mut Session, address: &TunnelAddress, stream: &TunnelStream) {
+    if *stream.tunnel() != address.tunnel
+        && let Some(attempt) = session.attempts.last_mut()
+    {
+        let taken =
+            TunnelAddress { tunnel: Arc::clone(stream.tunnel()), service: Arc::clone(&address.service) };
+        attempt.peer = taken.to_string().into();
+    }
+}
+
 /// Why the other side has refused the stream, if that is what has ended it; it is counted.
 pub fn refusal(session: &Session, stream: &TunnelStream) -> Option<SessionError> {
     let (name, code) = stream.refusal()?;

@@ -64,6 +64,7 @@ pub(super) fn begin(
     let client = request.client.map_or_else(|| Address::Unix("".into()), Address::Inet);
     let mut session = Session::begin(worker.shared.next_session(), plan, listener, client);
     session.local = request.local.map(Address::Inet);
+    session.facts_mut().tunnel = Some(Arc::clone(&tunnel.name));
     let open = Open::begin(Arc::clone(worker), session, descriptors);
     let (serving, is_flow) = (Serving::begin(tunnel), request.is_flow);
     tokio::spawn(async move {

@@ -40,6 +40,11 @@ impl TunnelStream {
         self.number
     }
 
+    /// The name of its tunnel.
+    pub fn tunnel(&self) -> &Arc<str> {
+        &self.carrier.tunnel
+    }
+
     /// Tells the other side that its stream is served.
     pub fn accept(&self) {
         self.carrier.with(|mux, wakes| mux.accept(self.number, wakes));

@@ -1,6 +1,8 @@
 //! A flow that the other end of a tunnel has opened: the datagrams of one client of its, which become a session with
 //! the target of the service. The stages are those of [`super::open`]; each flow has a task and a socket of its own.
 
+mod handlers;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -23,7 +25,7 @@ use crate::tunnel::{TunnelStream, code_of};
 use crate::udp::association::{Rules, book_reply, book_request};
 use crate::udp::connect::mark_failed;
 use crate::udp::finish;
-use crate::udp::handled::{decide, no_event};
+use crate::udp::handled::{decide, is_handled, no_event};
 use crate::udp::open::{no_content, route, say};
 use crate::udp::peer::{Peer, broken};
 use crate::udp::ready::ReadySet;
@@ -38,8 +40,11 @@ const TARGET: u32 = 0;
 /// Serves a flow to its end. Cancel safe: dropping the future ends the session, with its record.
 pub async fn serve(mut open: Open, flow: TunnelStream) {
     let outcome = Box::pin(run(&mut open, &flow)).await;
-    if let Err(error) = &outcome {
-        flow.reset_on_close(error.cause.as_ref().map_or(Code::DialFailed, code_of));
+    match &outcome {
+        // Handlers have told the client what they had to say.
+        Err(error) if error.source == Source::Gateway && open.session.bytes_sent > 0 => {}
+        Err(error) => flow.reset_on_close(error.cause.as_ref().map_or(Code::DialFailed, code_of)),
+        Ok(()) => {}
     }
     drop(flow);
     finish(open, outcome);
@@ -59,7 +64,13 @@ async fn run(open: &mut Open, flow: &TunnelStream) -> Result<(), SessionError> {
     let receiving = poll_fn(|cx| flow.poll_datagram(cx));
     let Ok(Ok(first)) = timeout(rules.timeout, receiving).await else { return Ok(()) };
     open.session.bytes_received = first.len() as u64;
-    let (mut peer, picked) = dial(open, &server.content, &first).await?;
+    let decided = if is_handled(&open.session) {
+        handlers::decide(&mut open.session, flow, first).await?
+    } else {
+        Some(dial(open, &server.content, &first).await?)
+    };
+    let Some((mut peer, picked)) = decided else { return Ok(()) };
+    open.session.action = "proxying connection";
     let mut ready = ReadySet::new().map_err(no_event)?;
     ready.watch(&mut peer, TARGET).map_err(no_event)?;
     let now = clock::now();
@@ -76,9 +87,7 @@ async fn dial(open: &mut Open, content: &Content, first: &[u8]) -> Result<(Peer,
     let session = &mut open.session;
     frame::look(session, first)?;
     routes::choose_for_datagram(session, first)?;
-    let dialled = decide::dial(session, proxy, Some(first)).await?;
-    session.action = "proxying connection";
-    Ok(dialled)
+    decide::dial(session, proxy, Some(first)).await
 }
 
 /// A flow and its target.

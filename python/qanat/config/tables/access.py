@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from qanat.config.tables.row import STREAM, STREAM_SERVER, Row, flag
+from qanat.config.tables.row import LEVELS, STREAM, STREAM_SERVER, Row, flag
 
 NAME = "Access and limits"
 
 ROWS = (
     Row(
         "allow",
-        STREAM_SERVER,
+        LEVELS,
         (1, 1),
         "Admit an address, a network, `unix:` or `all`; the first rule that matches decides.",
         repeats=True,
     ),
     Row(
         "deny",
-        STREAM_SERVER,
+        LEVELS,
         (1, 1),
         "Refuse an address, a network, `unix:` or `all` with status 403.",
         repeats=True,

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from qanat.config.tables.row import MANY, SERVER, STREAM, STREAM_SERVER, UNCHECKED, Row, flag
+from qanat.config.tables.row import (
+    LEVELS,
+    MANY,
+    SERVER,
+    STREAM,
+    STREAM_SERVER,
+    UNCHECKED,
+    Row,
+    flag,
+)
 
 NAME = "Virtual servers"
 
@@ -57,16 +66,16 @@ ROWS = (
     ),
     Row(
         "preread_buffer_size",
-        STREAM_SERVER,
+        LEVELS,
         (1, 1),
         "Most bytes read before the content phase.",
         "16k",
     ),
-    Row("preread_timeout", STREAM_SERVER, (1, 1), "Time for the preread phase.", "30s"),
+    Row("preread_timeout", LEVELS, (1, 1), "Time for the preread phase.", "30s"),
     Row(
         "proxy_protocol_timeout", STREAM_SERVER, (1, 1), "Time for an incoming PROXY header.", "30s"
     ),
-    flag("tcp_nodelay", STREAM_SERVER, "Send small pieces at once, on both sides.", "on"),
+    flag("tcp_nodelay", LEVELS, "Send small pieces at once, on both sides.", "on"),
     Row("resolver", _RESOLVER, (1, MANY), "Name servers for names met at run time.", planned=True),
     Row("resolver_timeout", _RESOLVER, (1, 1), "Time for one name.", "30s", planned=True),
     Row("status_zone", SERVER, (1, 1), "Name of the counters of a server.", planned=True),

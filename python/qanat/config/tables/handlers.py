@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qanat.config.tables.row import SERVER, STREAM, STREAM_SERVER, UPSTREAM, Row
+from qanat.config.tables.row import LEVELS, SERVER, STREAM, STREAM_SERVER, UPSTREAM, Row
 
 NAME = "Handlers"
 
@@ -36,7 +36,7 @@ ROWS = (
     ),
     Row(
         "python_timeout",
-        STREAM_SERVER,
+        LEVELS,
         (1, 1),
         "A handler's own time for one call; waiting for the client's bytes is not counted.",
         "5s",
@@ -63,7 +63,7 @@ ROWS = (
         "1024",
     ),
     *_rows("init", STREAM, "Run once whenever handlers are loaded", repeats=True),
-    *_rows("access", STREAM_SERVER, "Decide who is admitted", repeats=True),
+    *_rows("access", LEVELS, "Decide who is admitted", repeats=True),
     *_rows(
         "ssl_client_hello",
         STREAM_SERVER,
@@ -73,7 +73,7 @@ ROWS = (
     *_rows(
         "ssl_certificate", STREAM_SERVER, "Choose the certificate for a TLS client", repeats=True
     ),
-    *_rows("preread", STREAM_SERVER, "Look at or take the client's first bytes", repeats=True),
+    *_rows("preread", LEVELS, "Look at or take the client's first bytes", repeats=True),
     *_rows("balance", UPSTREAM, "Choose a peer", repeats=False),
     *_rows("content", SERVER, "Answer the client", repeats=False),
     *_rows(
@@ -82,5 +82,5 @@ ROWS = (
         "Judge the certificates of a peer that was reached over TLS",
         repeats=True,
     ),
-    *_rows("log", STREAM_SERVER, "See how a session ended", repeats=True),
+    *_rows("log", LEVELS, "See how a session ended", repeats=True),
 )

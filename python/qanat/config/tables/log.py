@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from qanat.config.tables.row import MANY, STREAM, STREAM_SERVER, Row
+from qanat.config.tables.row import LEVELS, MANY, STREAM, STREAM_SERVER, Row
 
 NAME = "Logs"
 
 ROWS = (
     Row(
         "access_log",
-        STREAM_SERVER,
+        LEVELS,
         (1, MANY),
         "File, which may hold variables, and format of a line at a session's end; `if=` writes it "
         "only if a text is neither empty nor `0`; or `off`.",

@@ -43,7 +43,7 @@ ROWS = (
     Row("lock_file", MAIN, (1, 1), "Accepted for compatibility, without effect."),
     Row(
         "error_log",
-        ("main", "stream", "server"),
+        ("main", "stream", "server", "tunnels"),
         (1, 2),
         "File or `stderr` for messages, and the least level written: debug, info, notice, warn, "
         "error, crit, alert or emerg.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qanat.config.tables.row import MANY, SERVER, STREAM_SERVER, Row, flag
+from qanat.config.tables.row import LEVELS, MANY, SERVER, STREAM_SERVER, Row, flag
 
 NAME = "Proxying"
 
@@ -30,7 +30,7 @@ ROWS = (
         "Time to connect to a peer, TLS included.",
         "60s",
     ),
-    Row("proxy_timeout", STREAM_SERVER, (1, 1), "Longest silence on both sides together.", "10m"),
+    Row("proxy_timeout", LEVELS, (1, 1), "Longest silence on both sides together.", "10m"),
     Row(
         "proxy_upload_rate",
         STREAM_SERVER,
@@ -74,7 +74,7 @@ ROWS = (
         "off",
     ),
     flag("proxy_half_close", STREAM_SERVER, "Keep each direction open until its own end."),
-    flag("proxy_socket_keepalive", STREAM_SERVER, "Keepalive on the sockets to peers."),
+    flag("proxy_socket_keepalive", LEVELS, "Keepalive on the sockets to peers."),
     Row(
         "proxy_socket_rcvbuf",
         STREAM_SERVER,

@@ -10,6 +10,8 @@ STREAM = ("stream",)
 SERVER = ("server",)
 UPSTREAM = ("upstream",)
 STREAM_SERVER = ("stream", "server")
+LEVELS = ("stream", "server", "tunnels")
+"""Where settings stand that servers of tunnelled services have, too."""
 
 UNCHECKED = "unchecked"
 """The context of blocks whose directives are not checked: maps and everything inside `http`."""

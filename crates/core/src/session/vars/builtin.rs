@@ -81,6 +81,8 @@ static TABLE: &[Builtin] = &[
     row("ssl_preread_protocol", |s, out| show(hello(s)?.protocol, out)),
     row("ssl_preread_server_name", |s, out| hello_bytes(s, |hello| &hello.server_name, out)),
     row("ssl_preread_alpn_protocols", |s, out| hello_bytes(s, |hello| &hello.alpn, out)),
+    row("tunnel_name", |s, out| show(s.tunnelled()?.0, out)),
+    row("tunnel_service", |s, out| show(s.tunnelled()?.1, out)),
     row("rule", |s, out| show(&s.route()?.rule, out)),
     row("njtmesh_port", |s, out| show(original(s)?.port(), out)),
     row("njtmesh_ip", |s, out| show(original(s)?.ip(), out)),

@@ -50,7 +50,11 @@ pub(super) async fn run(
     log(open).await;
 }
 
-async fn decide(
+/// Runs the handlers of a session, up to its peer; returns it with how many datagrams it has got, none if all is said.
+///
+/// # Errors
+/// What ends the session.
+pub(in crate::udp) async fn decide(
     session: &mut Session,
     datagrams: &Arc<Datagrams>,
     first: Vec<u8>,

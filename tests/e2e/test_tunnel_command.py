@@ -102,6 +102,37 @@ def test_datagrams_go_through_too(home_and_gate: tuple[Command, Command]) -> Non
     assert listens["protocol"] == "udp"
 
 
+def test_a_gateway_with_nothing_says_what_comes_next(
+    home_and_gate: tuple[Command, Command],
+) -> None:
+    home, gate = home_and_gate
+    port = gate.node.tunnel_port
+    assert f"qanat tunnel connect home THIS-HOST:{port}\n" in gate("ls")
+    assert "from here:\n\n    qanat tunnel connect home HOST:PORT\n" in gate("ls")
+    home("connect", "t", f"127.0.0.1:{port}")
+    assert "qanat tunnel expose web 127.0.0.1:80\n" in home("ls")
+    assert "qanat tunnel listen web 0.0.0.0:8080\n" in gate("ls")
+    home("expose", "web", "80")
+    assert "yet" not in home("ls")
+
+
+def test_a_gateway_without_the_block_says_so(gateway: Gateway) -> None:
+    gateway.write("stream { server { listen 127.0.0.1:@front; return x; } }")
+    gateway.start_with_api()
+    with gateway.api() as api:
+        assert "secret file:tunnel.key;" in Command(Node(gateway, api))("ls")
+
+
+@pytest.mark.parametrize(
+    "command", ["", "apply", "connect", "expose", "genkey", "id", "listen", "ls", "rm"]
+)
+def test_help_teaches_by_example(command: str) -> None:
+    shown = run(["tunnel", *command.split(), "--help"]).stdout
+    usage, _, taught = shown.partition("Usage: ")[2].partition("[OPTIONS]")
+    assert usage.strip() == f"qanat tunnel {command}".strip()
+    assert f"qanat tunnel {command}" in taught.partition("Options")[0]
+
+
 def test_what_is_missing_is_said(home_and_gate: tuple[Command, Command]) -> None:
     home, _ = home_and_gate
     assert "there is none yet; name it with --tunnel" in home.refused("expose", "web", "80")

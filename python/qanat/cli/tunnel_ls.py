@@ -8,6 +8,7 @@ import typer
 
 from qanat.cli.client import Client, ControlError
 from qanat.cli.output import Json, failed, print_json, print_table, table_of
+from qanat.cli.tunnel_hints import next_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,17 +17,32 @@ _PARTS = ("tunnels", "services", "bindings")
 
 
 def ls_command(context: typer.Context, as_json: Json = False) -> None:
-    """List tunnels and services, with their states and what is missing."""
+    """List tunnels and services, with their states and what is missing.
+
+    A service works when both ends have it, each bound to the same tunnel, and the tunnel is `up`.
+    Where nothing is there yet, it says what comes next.
+
+    Examples:
+
+    - `qanat tunnel ls`
+
+    - `qanat tunnel ls --json | jq .tunnels`
+    """
     client: Client = context.obj
     try:
         answers = {part: client.ask("GET", f"/v1/{part}") for part in _PARTS}
+        hint = next_step(answers["tunnels"], answers["services"], client.ask("GET", "/v1/peers"))
     except ControlError as error:
         raise failed(error) from error
     if as_json:
         print_json(answers)
         return
-    _print_tunnels(answers["tunnels"]["tunnels"])
-    _print_services(answers["services"], answers["bindings"])
+    if answers["tunnels"]["tunnels"]:
+        _print_tunnels(answers["tunnels"]["tunnels"])
+    if any(part["local"] or part["remote"] for part in (answers["services"], answers["bindings"])):
+        _print_services(answers["services"], answers["bindings"])
+    if hint is not None:
+        typer.echo(hint)
     for skipped in answers["tunnels"]["skipped"]:
         line = f"not in use: {skipped['kind']} {skipped['name']}: {skipped['message']}"
         typer.secho(line, fg="yellow", err=True)

@@ -77,6 +77,8 @@ pub struct Settings {
     pub handlers: Arc<Generation>,
     /// `tunnels`.
     pub tunnels: Option<Arc<Node>>,
+    /// How much tunnels may use.
+    pub tunnel_limits: Option<Arc<spec::TunnelLimits>>,
 }
 
 /// A listening address with its virtual servers.

@@ -43,6 +43,7 @@ pub fn read(shared: &Shared, workers: &[Arc<Worker>], what: &str) -> Option<Vec<
         "servers" => encode(&servers(shared)),
         "upstreams" => encode(&upstreams(shared)),
         "tunnels" => encode(&shared.tunnels.snapshot()),
+        "tunnel_limits" => encode(&shared.tunnels.limits()),
         "rules" => encode(&rules(shared)),
         _ => None,
     }

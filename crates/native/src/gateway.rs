@@ -61,7 +61,7 @@ impl Gateway {
         dial: String,
         peer: Option<String>,
     ) -> Option<String> {
-        let tunnel = Tunnel { name, dial, peer, origin: String::new() };
+        let tunnel = Tunnel { name, dial, peer, send_rate: 0, receive_rate: 0, origin: String::new() };
         py.detach(|| self.gateway.probe_tunnel(tunnel)).err()
     }
 

@@ -24,6 +24,33 @@ pub struct TunnelNode {
     pub handshake_timeout_ms: u64,
     /// Streams that the other end of a tunnel may have open here, on all of its carriers.
     pub max_streams: u32,
+    /// What may change without a connection noticing.
+    pub limits: TunnelLimits,
+}
+
+/// How much of this node its tunnels may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunnelLimits {
+    /// `buffer_limit`: bytes that the windows of all streams of tunnels may come to.
+    pub buffer_limit: u64,
+    /// Limits of peers that have some.
+    pub peers: Vec<PeerLimit>,
+}
+
+/// What a peer may use, on all of its tunnels; 0 is no limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerLimit {
+    /// Its Ed25519 public key, 32 bytes.
+    #[serde(with = "crate::tls::blob")]
+    pub key: Vec<u8>,
+    /// Bytes a second that are sent to it.
+    pub send_rate: u64,
+    /// Bytes a second that are received of it.
+    pub receive_rate: u64,
+    /// Streams that it may have open here.
+    pub max_streams: u32,
 }
 
 /// `peer NAME ed25519:KEY …`.
@@ -49,6 +76,10 @@ pub struct Tunnel {
     pub dial: String,
     /// Name of the peer that must answer; none is whoever knows the secret.
     pub peer: Option<String>,
+    /// Bytes a second that this node sends through it; 0 is no limit.
+    pub send_rate: u64,
+    /// Bytes a second that this node receives through it, alike.
+    pub receive_rate: u64,
     /// Where it stands, for messages.
     pub origin: String,
 }
@@ -64,6 +95,16 @@ pub struct Service {
     pub key: Vec<u8>,
     /// How long a client of a local service is held while its tunnel is down, in milliseconds.
     pub pending_timeout_ms: u64,
+    /// Bytes a second from its clients to its target, of all of its streams on this node; 0 is no limit.
+    pub upload_rate: u64,
+    /// Bytes a second to its clients, alike.
+    pub download_rate: u64,
+    /// As `upload_rate`, of each stream.
+    pub stream_upload_rate: u64,
+    /// As `download_rate`, of each stream.
+    pub stream_download_rate: u64,
+    /// Streams of a remote service that may be open at once; 0 is any number.
+    pub max_streams: u32,
     /// Where it stands, for messages.
     pub origin: String,
 }

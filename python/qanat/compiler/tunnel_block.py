@@ -15,7 +15,8 @@ from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.inherit import number, time_ms
 from qanat.compiler.listen import listen_addresses
 from qanat.compiler.service_level import DIRECTIVES, read_service_level
-from qanat.compiler.tunnel_plan import TunnelNode, TunnelPeer
+from qanat.compiler.tunnel_limits import RATES, SERVICE_RATES, max_streams, rate, service_rates
+from qanat.compiler.tunnel_plan import PeerLimit, TunnelNode, TunnelPeer
 from qanat.compiler.tunnels import (
     Bound,
     Kind,
@@ -30,7 +31,7 @@ from qanat.compiler.tunnels import (
     name_fault,
     service_fault,
 )
-from qanat.compiler.units import parse_time_ms
+from qanat.compiler.units import parse_offset, parse_time_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,30 +151,43 @@ def _read_peer(__: Compilation, block: TunnelsBlock, entry: Directive) -> None:
     match = _KEY.fullmatch(key)
     if match is None:
         raise Refused(f'"{key}" is no key: "ed25519:" and 64 hexadecimal digits')
-    allowed: tuple[str, ...] = ()
-    for option in options:
-        parameter, _, value = option.partition("=")
-        if parameter != "tunnels" or not value:
-            raise Refused(f'invalid parameter "{option}"')
-        allowed = tuple(value.split(","))
+    values = _values(options, {"tunnels", "max_streams", *RATES})
+    allowed = tuple(values["tunnels"].split(",")) if "tunnels" in values else ()
     if any(peer.name == name for peer in block.node.peers):
         raise Refused(f'duplicate peer "{name}"')
     peer = TunnelPeer(name=name, key=bytes.fromhex(match[1]), tunnels=allowed)
-    block.node = structs.replace(block.node, peers=(*block.node.peers, peer))
+    limit = PeerLimit(
+        key=peer.key,
+        send_rate=rate(values, "send_rate"),
+        receive_rate=rate(values, "receive_rate"),
+        max_streams=max_streams(values),
+    )
+    limits = block.node.limits
+    if limit != PeerLimit(key=peer.key):
+        limits = structs.replace(limits, peers=(*limits.peers, limit))
+    block.node = structs.replace(block.node, peers=(*block.node.peers, peer), limits=limits)
 
 
 def _read_tunnel(__: Compilation, block: TunnelsBlock, entry: Directive) -> None:
     name, dial, *options = entry.args
     _check_name("tunnel", name)
     split_host(dial)
-    peer = None
-    for option in options:
-        parameter, _, peer = option.partition("=")
-        if parameter != "peer" or not peer:
-            raise Refused(f'invalid parameter "{option}"')
+    values = _values(options, {"peer", *RATES})
     if name in block.model.tunnels:
         raise Refused(f'duplicate tunnel "{name}"')
-    block.model.tunnels[name] = TunnelSpec(dial, peer)
+    send_rate, receive_rate = (rate(values, name) for name in RATES)
+    block.model.tunnels[name] = TunnelSpec(dial, values.get("peer"), send_rate, receive_rate)
+
+
+def _values(options: list[str], known: set[str]) -> dict[str, str]:
+    """Read options `NAME=VALUE`. Raise `Refused`."""
+    values = {}
+    for option in options:
+        parameter, _, value = option.partition("=")
+        if parameter not in known or not value:
+            raise Refused(f'invalid parameter "{option}"')
+        values[parameter] = value
+    return values
 
 
 def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directive) -> None:
@@ -198,6 +212,7 @@ def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directiv
             _time(values, "pending_timeout", 5000),
             _when_down(values.get("when_down", "hold")),
             protocol,
+            service_rates(values),
         )
         fault = service_fault(local)
         if fault is not None:
@@ -213,14 +228,16 @@ def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directiv
             _time(values, "connect_timeout", 3000),
             _proxy_protocol(values.get("proxy_protocol", "off")),
             protocol,
+            service_rates(values),
+            max_streams(values),
         )
     else:
         raise Refused(f'a service is "local" or "remote", not "{kind}"')
 
 
 _SERVICE_OPTIONS = {
-    True: {"key", "pending_timeout", "when_down"},
-    False: {"key", "connect_timeout", "proxy_protocol"},
+    True: {"key", "pending_timeout", "when_down", *SERVICE_RATES},
+    False: {"key", "connect_timeout", "proxy_protocol", "max_streams", *SERVICE_RATES},
 }
 
 
@@ -271,6 +288,14 @@ def _read_max_streams(compilation: Compilation, block: TunnelsBlock, entry: Dire
     block.node = structs.replace(block.node, max_streams=streams)
 
 
+def _read_buffer_limit(__: Compilation, block: TunnelsBlock, entry: Directive) -> None:
+    size = parse_offset(entry.args[0])
+    if not size:
+        raise Refused(f'invalid value "{entry.args[0]}" in "buffer_limit": a size such as 256m')
+    limits = structs.replace(block.node.limits, buffer_limit=size)
+    block.node = structs.replace(block.node, limits=limits)
+
+
 def _bounded(entry: Directive, value: int, most: int) -> int:
     if not 1 <= value <= most:
         raise Refused(f'"{entry.name}" has to be from 1 to {most}')
@@ -300,6 +325,7 @@ _ENTRIES: dict[str, Callable[[Compilation, TunnelsBlock, Directive], None]] = {
     "carriers": _read_carriers,
     "handshake_timeout": _read_handshake,
     "max_streams": _read_max_streams,
+    "buffer_limit": _read_buffer_limit,
 }
 
 

@@ -13,6 +13,22 @@ class TunnelPeer(Record, frozen=True, kw_only=True):
     tunnels: tuple[str, ...] = ()
 
 
+class PeerLimit(Record, frozen=True, kw_only=True):
+    """What a peer may use, on all of its tunnels; 0 is no limit."""
+
+    key: bytes
+    send_rate: int = 0
+    receive_rate: int = 0
+    max_streams: int = 0
+
+
+class TunnelLimits(Record, frozen=True, kw_only=True):
+    """How much of this node its tunnels may use; it changes without a connection noticing."""
+
+    buffer_limit: int = 256 * 1024 * 1024
+    peers: tuple[PeerLimit, ...] = ()
+
+
 class TunnelNode(Record, frozen=True, kw_only=True):
     """`tunnels { … }`: who this node is to the others, and whom it trusts."""
 
@@ -24,6 +40,7 @@ class TunnelNode(Record, frozen=True, kw_only=True):
     carriers: int = 2
     handshake_timeout_ms: int = 5000
     max_streams: int = 16_384
+    limits: TunnelLimits = TunnelLimits()
 
 
 class Tunnel(Record, frozen=True, kw_only=True):
@@ -32,6 +49,8 @@ class Tunnel(Record, frozen=True, kw_only=True):
     name: str
     dial: str
     peer: str | None = None
+    send_rate: int = 0
+    receive_rate: int = 0
     origin: str
 
 
@@ -41,6 +60,11 @@ class Service(Record, frozen=True, kw_only=True):
     id: str
     key: bytes = b""
     pending_timeout_ms: int = 5000
+    upload_rate: int = 0
+    download_rate: int = 0
+    stream_upload_rate: int = 0
+    stream_download_rate: int = 0
+    max_streams: int = 0
     origin: str
 
 

@@ -36,10 +36,33 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
 class TunnelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tunnel that this node dials: `HOST:PORT` of the other end, and who must answer there."""
+    """A tunnel that this node dials: `HOST:PORT` of the other end, and who must answer there.
+
+    Rates are bytes a second, 0 for no limit.
+    """
 
     dial: str
     peer: str | None = None
+    send_rate: int = 0
+    receive_rate: int = 0
+
+    def leads_as(self, other: TunnelSpec | None) -> bool:
+        """Tell whether the other one is a link between the same two gateways."""
+        return other is not None and (self.dial, self.peer) == (other.dial, other.peer)
+
+
+class ServiceRates(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """Limits of a service on this node: bytes a second, 0 for no limit.
+
+    Upload is what clients send to the target, of all streams together, or of each.
+    """
+
+    upload_rate: int = 0
+    download_rate: int = 0
+    stream_upload_rate: int = 0
+    stream_download_rate: int = 0
 
 
 class LocalService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,6 +73,7 @@ class LocalService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     pending_timeout_ms: int = 5000
     when_down: WhenDown = "hold"
     protocol: Transport = "tcp"
+    rates: ServiceRates = ServiceRates()
 
 
 class RemoteService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -61,6 +85,8 @@ class RemoteService(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     connect_timeout_ms: int = 3000
     proxy_protocol: Literal["off", "v1", "v2"] = "off"
     protocol: Transport = "tcp"
+    rates: ServiceRates = ServiceRates()
+    max_streams: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +143,14 @@ def tunnel_objects(model: Tunnels) -> plan.Objects:
     """Make the plan objects of the tunnels alone."""
     return plan.Objects(
         tunnels=tuple(
-            Tunnel(name=name, dial=spec.dial, peer=spec.peer, origin=f"tunnel {name}")
+            Tunnel(
+                name=name,
+                dial=spec.dial,
+                peer=spec.peer,
+                send_rate=spec.send_rate,
+                receive_rate=spec.receive_rate,
+                origin=f"tunnel {name}",
+            )
             for name, spec in model.tunnels.items()
         )
     )
@@ -210,6 +243,7 @@ def _local_objects(
                 key=derived_key(service.key),
                 pending_timeout_ms=pending,
                 origin=origin,
+                **msgspec.structs.asdict(service.rates),
             ),
         ),
     )
@@ -229,7 +263,15 @@ def _remote_objects(name: str, service: RemoteService, level: ServiceLevel) -> p
         listeners=(_listener(ident, service.protocol, address, (ident, origin)),),
         servers=(_server(level, (ident, ident), proxy, origin),),
         upstreams=(plan.Upstream(name=group, peers=peers, origin=origin),),
-        services=(Service(id=f"remote:{name}", key=derived_key(service.key), origin=origin),),
+        services=(
+            Service(
+                id=f"remote:{name}",
+                key=derived_key(service.key),
+                max_streams=service.max_streams,
+                origin=origin,
+                **msgspec.structs.asdict(service.rates),
+            ),
+        ),
     )
 
 

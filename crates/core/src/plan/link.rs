@@ -104,6 +104,7 @@ fn link_settings(
     });
     Ok(Settings {
         tunnels: node.transpose()?,
+        tunnel_limits: settings.tunnels.as_ref().map(|node| Arc::new(node.limits.clone())),
         node_name: settings.node_name.clone(),
         hostname: settings.hostname.clone(),
         version: settings.version.clone(),

@@ -214,16 +214,23 @@ impl Pump {
                 break;
             }
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        loop {
+            let due = self.carrier.with(|mux, wakes| mux.poll_due(cx.waker(), clock::now(), wakes));
+            let due = due.map_or(self.pulse.due, |due| due.min(self.pulse.due));
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if clock::now() < self.pulse.due {
+                continue;
+            }
             if let Some(end) = self.pulse.beat(&mut self.out) {
                 return Poll::Ready(end);
             }
-            timer.as_mut().reset(self.pulse.due);
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
                 return Poll::Ready(End::Io(error));
             }
         }
-        Poll::Pending
     }
 
     /// Says why this side has ended the carrier, after what was being sent.
@@ -285,7 +292,8 @@ impl Pump {
             self.out.clear();
             self.sent = 0;
             let carrier = Arc::clone(&self.carrier);
-            let made = carrier.with(|mux, wakes| mux.poll_transmit(cx, &mut self.out, PORTION, wakes));
+            let now = clock::now();
+            let made = carrier.with(|mux, wakes| mux.poll_transmit(cx, &mut self.out, PORTION, now, wakes));
             if made.is_pending() && !self.is_unflushed {
                 self.out = Vec::new();
                 return Poll::Pending;

@@ -4,13 +4,24 @@
 //! [`Wakes`] and wakes them once the lock around this is released. Memory is bounded: a stream holds no more than its
 //! window in each direction, control frames no more than [`CONTROL_LIMIT`].
 
+mod budget;
 mod flow;
+mod gate;
+mod limit;
+mod limits;
+mod lines;
+mod load;
 mod receive;
 mod state;
 mod transmit;
+mod turns;
 
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod window_tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -21,16 +32,25 @@ use std::time::Duration;
 use qanat_wire::tunnel_frame::{Code, Scribe};
 use smallvec::SmallVec;
 
+pub(super) use self::budget::Budget;
 pub(super) use self::flow::Queue;
+pub(super) use self::gate::{Both, CarrierRates, ServiceRates};
+use self::limits::Limits;
+use self::lines::Way;
+use self::load::Frames;
 pub(super) use self::receive::Broken;
 use self::state::{Fin, State};
+use self::turns::Turns;
+use crate::clock::Instant;
 
-/// Bytes that a new stream may send before it gets more credit.
-pub(super) const WINDOW: u32 = 256 * 1024;
+/// Bytes that a new stream may send before it gets more credit: its share even where windows do not grow any more.
+pub(super) const WINDOW: u32 = 64 * 1024;
+/// The window of a stream that is in use, if there is room for it.
+const FULL_WINDOW: u32 = 256 * 1024;
 /// The largest window that a stream grows to.
 const LARGEST_WINDOW: u32 = 16 * 1024 * 1024;
-/// Windows of all streams of a carrier together grow no further than this.
-const WINDOWS: u64 = 64 * 1024 * 1024;
+/// Windows of all streams of a tunnel together grow no further than this.
+pub(super) const WINDOWS: u64 = 64 * 1024 * 1024;
 /// Bytes that a stream may have waiting for the carrier, whatever credit it has.
 const QUEUE: usize = 512 * 1024;
 /// Control frames that may wait: more means that the other side asks and does not listen.
@@ -59,13 +79,13 @@ pub(super) struct Mux {
     highest: u32,
     streams: HashMap<u32, State>,
     /// Streams that have something to send, in turn.
-    ready: VecDeque<u32>,
+    turns: Turns,
     /// Control frames, which go before everything else.
     control: Vec<u8>,
     /// Credit that the other side gives to new streams.
     their_window: u32,
-    /// All windows of this side together.
-    windows: u64,
+    /// What holds streams back.
+    limits: Limits,
     /// Streams that the other side has opened and nobody has taken up.
     opened: VecDeque<u32>,
     /// Why the carrier is over.
@@ -74,10 +94,13 @@ pub(super) struct Mux {
     is_leaving: bool,
     /// The task that sends.
     task: Option<Waker>,
+    /// The same one, for when limits let a stream go on.
+    alarm: Option<Waker>,
     /// How long a ping takes.
     pub(super) rtt: Duration,
     /// Datagrams that were pushed out of queues.
     pub(super) dropped: u64,
+    frames: Frames,
 }
 
 /// What reading from a stream gives.
@@ -96,16 +119,18 @@ impl Mux {
             next: if is_dialler { 1 } else { 2 },
             highest: 0,
             streams: HashMap::new(),
-            ready: VecDeque::new(),
+            turns: Turns::default(),
             control: Vec::new(),
             their_window,
-            windows: 0,
+            limits: Limits::default(),
             opened: VecDeque::new(),
             ended: None,
             is_leaving: false,
             task: None,
+            alarm: None,
             rtt: Duration::ZERO,
             dropped: 0,
+            frames: Frames::default(),
         }
     }
 
@@ -141,7 +166,7 @@ impl Mux {
     /// Bytes that wait to be sent.
     pub(super) fn backlog(&self) -> usize {
         self.control.len()
-            + self.ready.iter().filter_map(|id| self.streams.get(id)).map(State::backlog).sum::<usize>()
+            + self.turns.iter().filter_map(|id| self.streams.get(id)).map(State::backlog).sum::<usize>()
     }
 
     /// The next stream that the other side has opened, with what it asks for.
@@ -193,13 +218,23 @@ impl Mux {
         cx: &Context<'_>,
         stream: u32,
         into: &mut [u8],
+        now: Instant,
         wakes: &mut Wakes,
     ) -> Poll<Read> {
         let Some(state) = self.streams.get_mut(&stream) else {
             return Poll::Ready(Read::Broken(self.ended.unwrap_or(Code::Cancelled)));
         };
-        let count = state.take(into);
+        let ask = state.ask_to_receive(stream, into.len());
+        // Nobody lets a stream go on once the carrier has ended.
+        let passed = if self.ended.is_some() { Some(ask.bytes) } else { self.limits.pass(ask, state, now) };
+        let Some(most) = passed else {
+            state.inbound.reading = Some(cx.waker().clone());
+            wakes.extend(self.alarm.take());
+            return Poll::Pending;
+        };
+        let count = state.take(&mut into[..most]);
         if count > 0 {
+            state.gates.spend(Way::Receive, count);
             self.give_credit(stream, wakes);
             return Poll::Ready(Read::Bytes(count));
         }
@@ -232,7 +267,8 @@ impl Mux {
         }
         let count = state.queue(bytes);
         if count == 0 && !bytes.is_empty() {
-            state.outbound.writing = Some(cx.waker().clone());
+            let is_first = state.outbound.writing.replace(cx.waker().clone()).is_none();
+            self.frames.stalls += u64::from(is_first && state.is_out_of_credit());
             return Poll::Pending;
         }
         self.accept(stream, wakes);
@@ -289,8 +325,13 @@ impl Mux {
         for state in self.streams.values_mut() {
             state.break_with(code, wakes);
         }
-        self.streams.retain(|_, state| !state.is_released);
-        self.ready.clear();
+        let released = self.streams.iter().filter(|(_, state)| state.is_released);
+        let released: Vec<_> = released.map(|(stream, _)| *stream).collect();
+        for stream in released {
+            self.remove(stream);
+        }
+        self.limits.lines.clear();
+        self.turns.clear();
         self.opened.clear();
         self.wake_task(wakes);
     }
@@ -316,22 +357,22 @@ impl Mux {
     }
 
     fn insert(&mut self, stream: u32, state: State) {
-        self.windows += u64::from(state.inbound.window);
+        self.limits.windows.add(state.inbound.window);
         self.streams.insert(stream, state);
     }
 
     fn remove(&mut self, stream: u32) {
         if let Some(state) = self.streams.remove(&stream) {
-            self.windows = self.windows.saturating_sub(u64::from(state.inbound.window));
+            self.limits.windows.sub(state.inbound.window);
+            state.gates.leave(stream, &mut self.limits.lines);
         }
     }
 
     /// Lets the other side send more, once a good part of the window has been read.
     fn give_credit(&mut self, stream: u32, wakes: &mut Wakes) {
-        let may_grow = self.windows < WINDOWS;
         let Some(state) = self.streams.get_mut(&stream) else { return };
-        let Some((credit, grown)) = state.regain(self.rtt, may_grow) else { return };
-        self.windows += u64::from(grown);
+        let windows = &mut self.limits.windows;
+        let Some(credit) = state.regain(self.rtt, |more| windows.grow(more)) else { return };
         Scribe(&mut self.control).window(stream, credit);
         self.wake_task(wakes);
     }
@@ -341,7 +382,7 @@ impl Mux {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         if !state.outbound.is_ready && state.wants_to_send() {
             state.outbound.is_ready = true;
-            self.ready.push_back(stream);
+            self.turns.push(stream, state.flow.is_some());
         }
         self.wake_task(wakes);
     }

@@ -30,7 +30,12 @@ impl Node {
         name: &str,
         present: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, String> {
-        if let Some(same) = present.filter(|present| present.spec == *spec && present.name == name) {
+        // Limits are no part of what connections were made for.
+        let is_same = |present: &&Arc<Self>| {
+            present.name == name
+                && present.spec == spec::TunnelNode { limits: present.spec.limits.clone(), ..spec.clone() }
+        };
+        if let Some(same) = present.filter(is_same) {
             return Ok(Arc::clone(same));
         }
         let peers = spec.peers.iter().map(|peer| {

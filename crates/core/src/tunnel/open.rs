@@ -164,17 +164,21 @@ fn open(
     (key, is_flow): (&[u8], bool),
 ) -> Option<TunnelStream> {
     let carrier = tunnel.pick()?;
+    let tunnels = session.plan.tunnel_registry.as_ref()?;
+    let limits = tunnels.limits.service(&format!("local:{}", address.service), &session.plan);
     let inet = |address: &Address| match address {
         Address::Inet(address) => Some(*address),
         _ => None,
     };
-    carrier.open(|number| Request {
+    let stream = carrier.open(|number| Request {
         is_flow,
         service: Arc::clone(&address.service),
         client: inet(&session.client),
         local: inet(session.local.as_ref().unwrap_or(&session.listener.address)),
         proof: (!key.is_empty()).then(|| prove::service(key, &carrier.exporter, number, &address.service)),
-    })
+    })?;
+    stream.limit(Arc::clone(&limits.rates));
+    Some(stream)
 }
 
 /// Waits for a tunnel that leads to the service: the one that the session was sent to, or whichever one its local

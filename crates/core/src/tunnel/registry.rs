@@ -17,9 +17,12 @@ use super::carrier::Carrier;
 use super::dial;
 use super::gate::Gates;
 use super::identity::NodeKey;
+use super::limits::{Limits, TunnelLimits};
+use super::mux::CarrierRates;
 use super::node::Node;
 use super::prove::Role;
 use super::retire;
+use crate::clock;
 use crate::gateway::worker::Thread;
 use crate::plan::Plan;
 
@@ -36,6 +39,7 @@ pub struct Tunnels {
     stirred: Arc<Notify>,
     /// Listeners that refuse while tunnels are down.
     pub(crate) gates: Arc<Gates>,
+    pub(super) limits: Arc<Limits>,
 }
 
 /// A tunnel, up or not.
@@ -52,6 +56,8 @@ pub(super) struct Tunnel {
     /// Streams that the other side has open here.
     pub(super) serving: AtomicU64,
     pub(super) counters: Counters,
+    /// Its own, and those of all.
+    limits: (TunnelLimits, Arc<Limits>),
 }
 
 /// Totals of a tunnel since its name was first heard.
@@ -108,6 +114,7 @@ impl Tunnel {
             wanted: Notify::new(),
             serving: AtomicU64::new(0),
             counters: Counters::default(),
+            limits: (TunnelLimits::default(), Arc::clone(&tunnels.limits)),
         }
     }
 
@@ -129,6 +136,11 @@ impl Tunnel {
 
     /// Adds a carrier. One of an older generation, or the same one dialled again, ends.
     pub(super) fn join(&self, carrier: &Arc<Carrier>) {
+        let (own, all) = &self.limits;
+        let rates =
+            CarrierRates { tunnel: Arc::clone(&own.rates), peer: Arc::clone(&all.peer(carrier.key).rates) };
+        let budgets = (Arc::clone(&own.windows), Arc::clone(all.windows()));
+        carrier.with(|mux, _| mux.belong(rates, budgets));
         let replaced: Vec<_> = self.with(|state| {
             let is_replaced = |present: &Arc<Carrier>| {
                 present.role == carrier.role
@@ -286,11 +298,26 @@ impl Tunnels {
         }
     }
 
+    /// Limits everything as the plan says; who waits for a limit that has changed is looked at again.
+    fn limit(&self, plan: &Plan) {
+        let all = self.all();
+        let mut changed = self.limits.follow(plan);
+        for tunnel in &all {
+            changed |= tunnel.limits.0.set(plan.tunnels.get(&tunnel.name).map(|spec| &**spec));
+        }
+        if changed {
+            for carrier in all.iter().flat_map(|tunnel| tunnel.with(|state| state.carriers.clone())) {
+                carrier.with(|mux, wakes| mux.review_limits(clock::now(), wakes));
+            }
+        }
+    }
+
     /// Keeps up what the plan says, and nothing else.
     pub fn reconcile(&self, plan: &Arc<Plan>, threads: &[Thread]) {
         *self.plan.lock() = Arc::downgrade(plan);
         self.gates.log_to(&plan.settings.error_log);
         self.stirred.notify_waiters();
+        self.limit(plan);
         for tunnel in self.all() {
             if !plan.tunnels.contains_key(&tunnel.name) {
                 tunnel.stop_dialling();
@@ -299,7 +326,10 @@ impl Tunnels {
         let Some(node) = &plan.settings.tunnels else { return };
         for (name, spec) in &plan.tunnels {
             let tunnel = self.get(name);
-            let is_same = |dialling: &Dialling| dialling.spec == *spec && Arc::ptr_eq(&dialling.node, node);
+            let is_same = |dialling: &Dialling| {
+                (&dialling.spec.dial, &dialling.spec.peer) == (&spec.dial, &spec.peer)
+                    && Arc::ptr_eq(&dialling.node, node)
+            };
             if tunnel.with(|state| state.dialling.as_ref().is_some_and(is_same)) {
                 continue;
             }

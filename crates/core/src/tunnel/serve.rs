@@ -7,6 +7,7 @@ use qanat_plan::{Level, Protocol};
 use qanat_wire::tunnel_frame::Code;
 
 use super::carrier::Carrier;
+use super::limits::{PeerLimits, ServiceLimits};
 use super::mux::Request;
 use super::prove;
 use super::registry::Tunnel;
@@ -48,8 +49,15 @@ pub(super) fn begin(
     request: &Request,
 ) {
     let plan = worker.shared.plan.load_full();
-    let listener = match admit(&plan, tunnel, carrier, &stream, request) {
-        Ok(listener) => listener,
+    let limits = &worker.shared.tunnels.limits;
+    let admitted = admit(&plan, tunnel, carrier, &stream, request).and_then(|listener| {
+        let service = limits.service(&format!("remote:{}", request.service), &plan);
+        stream.limit(Arc::clone(&service.rates));
+        let serving = Serving::begin(tunnel, service, limits.peer(carrier.key));
+        Ok((listener, serving.ok_or(Code::Limit)?))
+    });
+    let (listener, serving) = match admitted {
+        Ok(admitted) => admitted,
         Err(code) => {
             tunnel.counters.refused.fetch_add(1, Relaxed);
             let service = &request.service;
@@ -66,7 +74,7 @@ pub(super) fn begin(
     session.local = request.local.map(Address::Inet);
     session.facts_mut().tunnel = Some(Arc::clone(&tunnel.name));
     let open = Open::begin(Arc::clone(worker), session, descriptors);
-    let (serving, is_flow) = (Serving::begin(tunnel), request.is_flow);
+    let is_flow = request.is_flow;
     tokio::spawn(async move {
         let _serving = serving;
         if is_flow {
@@ -109,17 +117,31 @@ fn admit(
 }
 
 /// A stream that is being served.
-struct Serving(Arc<Tunnel>);
+struct Serving {
+    tunnel: Arc<Tunnel>,
+    service: Arc<ServiceLimits>,
+    peer: Arc<PeerLimits>,
+}
 
 impl Serving {
-    fn begin(tunnel: &Arc<Tunnel>) -> Self {
+    /// None if there are as many as the service or the peer may have.
+    fn begin(tunnel: &Arc<Tunnel>, service: Arc<ServiceLimits>, peer: Arc<PeerLimits>) -> Option<Self> {
+        if !service.streams.take() {
+            return None;
+        }
+        if !peer.streams.take() {
+            service.streams.give_back();
+            return None;
+        }
         tunnel.serving.fetch_add(1, Relaxed);
-        Self(Arc::clone(tunnel))
+        Some(Self { tunnel: Arc::clone(tunnel), service, peer })
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.serving.fetch_sub(1, Relaxed);
+        self.tunnel.serving.fetch_sub(1, Relaxed);
+        self.service.streams.give_back();
+        self.peer.streams.give_back();
     }
 }

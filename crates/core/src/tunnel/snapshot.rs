@@ -54,13 +54,52 @@ pub struct CarrierSnapshot {
     pub bytes_sent: u64,
     /// Datagrams that were lost because too many waited.
     pub datagrams_dropped: u64,
+    /// Frames from the other end, of all kinds.
+    pub frames_received: u64,
+    /// Frames to the other end.
+    pub frames_sent: u64,
+    /// How often a stream had bytes to send, and no credit left for them.
+    pub window_stalls: u64,
+    /// How often a stream was held back by a limit.
+    pub throttled: u64,
+    /// Streams that are held back now, in either direction.
+    pub throttled_now: usize,
+    /// Bytes that wait for the connection to take them.
+    pub queued: usize,
     /// Round trip in microseconds.
     pub rtt_us: u64,
     /// How long it has been up, in milliseconds.
     pub up_ms: u64,
 }
 
+/// What is in use of limits that tunnels share, at a moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitsSnapshot {
+    /// Bytes that the windows of all streams come to.
+    pub windows: u64,
+    /// Gateways, by their keys.
+    pub peers: Vec<QuotaSnapshot>,
+    /// Services, by `KIND:NAME`.
+    pub services: Vec<QuotaSnapshot>,
+}
+
+/// Streams that may be open, of a peer or a service.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuotaSnapshot {
+    /// Whose they are.
+    pub id: String,
+    /// Streams that the other end has open here.
+    pub serving: u64,
+    /// How often one was refused because there were too many.
+    pub limited: u64,
+}
+
 impl Tunnels {
+    /// What is in use of limits.
+    pub fn limits(&self) -> LimitsSnapshot {
+        self.limits.snapshot()
+    }
+
     /// All tunnels, by name.
     pub fn snapshot(&self) -> Vec<TunnelSnapshot> {
         self.all().iter().map(|tunnel| TunnelSnapshot::of(tunnel)).collect()
@@ -96,7 +135,8 @@ impl TunnelSnapshot {
 
 impl CarrierSnapshot {
     fn of(carrier: &Carrier) -> Self {
-        let (streams, rtt, dropped) = carrier.with(|mux, _| (mux.count(), mux.rtt, mux.dropped));
+        let (streams, rtt, dropped, load) =
+            carrier.with(|mux, _| (mux.count(), mux.rtt, mux.dropped, mux.load()));
         Self {
             index: carrier.index,
             role: if carrier.role == Role::Dialler { "dialler" } else { "acceptor" },
@@ -107,6 +147,12 @@ impl CarrierSnapshot {
             bytes_received: carrier.bytes_received.load(Relaxed),
             bytes_sent: carrier.bytes_sent.load(Relaxed),
             datagrams_dropped: dropped,
+            frames_received: load.frames_received,
+            frames_sent: load.frames_sent,
+            window_stalls: load.window_stalls,
+            throttled: load.throttled,
+            throttled_now: load.throttled_now,
+            queued: load.queued,
             rtt_us: u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX),
             up_ms: u64::try_from(carrier.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         }

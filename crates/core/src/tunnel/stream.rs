@@ -12,7 +12,8 @@ use qanat_wire::tunnel_frame::Code;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::carrier::Carrier;
-use super::mux::Read;
+use super::mux::{Read, ServiceRates};
+use crate::clock;
 
 /// Nothing has gone wrong: dropping the stream ends it in order.
 const IN_ORDER: u8 = u8::MAX;
@@ -45,6 +46,11 @@ impl TunnelStream {
         &self.carrier.tunnel
     }
 
+    /// It is one of a service, and of its limits.
+    pub(super) fn limit(&self, service: Arc<ServiceRates>) {
+        self.carrier.with(|mux, _| mux.limit(self.number, service));
+    }
+
     /// Tells the other side that its stream is served.
     pub fn accept(&self) {
         self.carrier.with(|mux, wakes| mux.accept(self.number, wakes));
@@ -52,7 +58,8 @@ impl TunnelStream {
 
     /// Takes a datagram, of a flow.
     pub fn poll_datagram(&self, cx: &Context<'_>) -> Poll<Result<Vec<u8>, Code>> {
-        self.carrier.with(|mux, _| mux.poll_datagram(cx, self.number))
+        let now = clock::now();
+        self.carrier.with(|mux, wakes| mux.poll_datagram(cx, self.number, now, wakes))
     }
 
     /// Sends a datagram, of a flow. It never waits: if there is too much, the oldest datagrams are lost.
@@ -97,7 +104,8 @@ impl Drop for TunnelStream {
 impl AsyncRead for TunnelStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let into = buf.initialize_unfilled();
-        match ready!(self.carrier.with(|mux, wakes| mux.poll_read(cx, self.number, into, wakes))) {
+        let now = clock::now();
+        match ready!(self.carrier.with(|mux, wakes| mux.poll_read(cx, self.number, into, now, wakes))) {
             Read::Bytes(count) => {
                 buf.advance(count);
                 Poll::Ready(Ok(()))

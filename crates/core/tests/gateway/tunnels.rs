@@ -43,6 +43,7 @@ impl Node {
             carriers: 2,
             handshake_timeout_ms: 5000,
             max_streams: 1000,
+            limits: spec::TunnelLimits { buffer_limit: 256 << 20, peers: Vec::new() },
         };
         let settings = spec::Settings { tunnels: Some(tunnels), ..settings(512) };
         let gateway = Gateway::new(&spec::Options { schema: spec::SCHEMA, workers: 2 }).unwrap();
@@ -74,8 +75,14 @@ impl Node {
     }
 
     pub(crate) fn dial(&self, name: &str, address: &str) {
-        let tunnel =
-            spec::Tunnel { name: name.into(), dial: address.into(), peer: None, origin: String::new() };
+        let tunnel = spec::Tunnel {
+            name: name.into(),
+            dial: address.into(),
+            peer: None,
+            send_rate: 0,
+            receive_rate: 0,
+            origin: String::new(),
+        };
         self.put(spec::Objects { tunnels: vec![tunnel], ..Default::default() });
     }
 
@@ -146,7 +153,17 @@ fn bound(service: &str, tunnel: &str) -> spec::Upstream {
 }
 
 pub(crate) fn description(id: &str, key: &[u8]) -> spec::Service {
-    spec::Service { id: id.into(), key: key.to_vec(), pending_timeout_ms: 5000, origin: String::new() }
+    spec::Service {
+        id: id.into(),
+        key: key.to_vec(),
+        pending_timeout_ms: 5000,
+        upload_rate: 0,
+        download_rate: 0,
+        stream_upload_rate: 0,
+        stream_download_rate: 0,
+        max_streams: 0,
+        origin: String::new(),
+    }
 }
 
 /// A server that sends back what it gets, and ends when its client does.

@@ -35,15 +35,17 @@ ROWS = (
         TUNNELS,
         (2, MANY),
         "A gateway that is known by its key, `ed25519:HEX`; `tunnels=NAME,NAME*` limits the "
-        "tunnels that it may bring up here.",
+        "tunnels that it may bring up here. Of all of its tunnels together, `send_rate=SIZE` and "
+        "`receive_rate=SIZE` limit the bytes a second, `max_streams=NUMBER` the streams that it "
+        "may have open here.",
         repeats=True,
     ),
     Row(
         "tunnel",
         TUNNELS,
-        (2, 3),
+        (2, MANY),
         "A tunnel that this gateway dials: its name and `HOST:PORT`; `peer=NAME` says who must "
-        "answer.",
+        "answer, `send_rate=SIZE` and `receive_rate=SIZE` limit its bytes a second.",
         repeats=True,
     ),
     Row(
@@ -54,7 +56,10 @@ ROWS = (
         "its target; `udp` for datagrams instead of `tcp`, and `key=TEXT`, have to be the same at "
         "both ends. A local one takes "
         "`pending_timeout=TIME` and `when_down=hold`, `refuse` or `close`, a remote one "
-        "`connect_timeout=TIME` and `proxy_protocol=v1` or `v2`.",
+        "`connect_timeout=TIME`, `proxy_protocol=v1` or `v2`, and `max_streams=NUMBER`. Bytes a "
+        "second are limited by `upload_rate=SIZE` (what clients send) and `download_rate=SIZE` for "
+        "all of its streams here together, by `stream_upload_rate` and `stream_download_rate` for "
+        "each.",
         repeats=True,
     ),
     Row(
@@ -80,5 +85,13 @@ ROWS = (
         (1, 1),
         "Streams that the other end of a tunnel may have open here.",
         "16384",
+    ),
+    Row(
+        "buffer_limit",
+        TUNNELS,
+        (1, 1),
+        "Memory that the windows of all streams of tunnels may come to; above that they do not "
+        "grow, and a new stream has 64k.",
+        "256m",
     ),
 )

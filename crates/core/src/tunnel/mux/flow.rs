@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 
 use qanat_wire::tunnel_frame::{Code, MAX_DATAGRAM, MAX_PAYLOAD};
 
+use super::lines::{Ask, Way};
 use super::{Mux, Wakes};
+use crate::clock::Instant;
 
 /// Datagrams that wait in one direction of a flow.
 const MOST_DATAGRAMS: usize = 256;
@@ -61,6 +63,20 @@ impl Flow {
         rest + self.queued.bytes + self.queued.datagrams.len()
     }
 
+    /// Size of the piece that is sent next.
+    pub(super) fn next_piece(&self) -> usize {
+        let rest = match (&self.sending, self.queued.datagrams.front()) {
+            (Some((datagram, sent)), _) => datagram.len() - sent,
+            (None, next) => next.map_or(0, Vec::len),
+        };
+        rest.min(MAX_PAYLOAD)
+    }
+
+    /// Size of the datagram that is received next, if there is one.
+    fn next_received(&self) -> Option<usize> {
+        self.received.datagrams.front().map(Vec::len)
+    }
+
     /// Adds a piece of a datagram; returns how many datagrams gave way. None if it is larger than one can be.
     pub(super) fn receive(&mut self, piece: &[u8], is_last: bool) -> Option<u64> {
         if self.partial.len() + piece.len() > MAX_DATAGRAM {
@@ -70,16 +86,17 @@ impl Flow {
         Some(if is_last { self.received.push(std::mem::take(&mut self.partial)) } else { 0 })
     }
 
-    /// Gives the next piece that is to be sent, and whether it is the last one of its datagram.
-    pub(super) fn send(&mut self, write: impl FnOnce(&[u8], bool)) {
+    /// Gives the next piece that is to be sent, and whether it is the last one of its datagram; returns its size.
+    pub(super) fn send(&mut self, write: impl FnOnce(&[u8], bool)) -> usize {
         let next = self.sending.take().or_else(|| Some((self.queued.pop()?, 0)));
-        let Some((datagram, sent)) = next else { return };
+        let Some((datagram, sent)) = next else { return 0 };
         let end = datagram.len().min(sent + MAX_PAYLOAD);
         let is_last = end == datagram.len();
         write(&datagram[sent..end], is_last);
         if !is_last {
             self.sending = Some((datagram, end));
         }
+        end - sent
     }
 }
 
@@ -90,12 +107,23 @@ impl Mux {
         &mut self,
         cx: &Context<'_>,
         stream: u32,
+        now: Instant,
+        wakes: &mut Wakes,
     ) -> Poll<Result<Vec<u8>, Code>> {
         let Some(state) = self.streams.get_mut(&stream) else {
             return Poll::Ready(Err(self.ended.unwrap_or(Code::Cancelled)));
         };
-        if let Some(datagram) = state.flow.as_mut().and_then(|flow| flow.received.pop()) {
-            return Poll::Ready(Ok(datagram));
+        if let Some(bytes) = state.flow.as_ref().and_then(|flow| flow.next_received()) {
+            let ask = Ask { stream, way: Way::Receive, bytes, is_whole: true };
+            if self.ended.is_none() && self.limits.pass(ask, state, now).is_none() {
+                state.inbound.reading = Some(cx.waker().clone());
+                wakes.extend(self.alarm.take());
+                return Poll::Pending;
+            }
+            state.gates.spend(Way::Receive, bytes);
+            return Poll::Ready(
+                state.flow.as_mut().and_then(|flow| flow.received.pop()).ok_or(Code::Cancelled),
+            );
         }
         if let Some(code) = state.broken.or(state.inbound.has_ended.then_some(Code::Cancelled)) {
             return Poll::Ready(Err(code));

@@ -32,6 +32,7 @@ impl Mux {
         let mut used = 0;
         while let Progress::Complete { stream, frame, consumed } = decode(&bytes[used..])? {
             used += consumed;
+            self.frames.received += 1;
             match frame {
                 Frame::Pong(number) => self.rtt = pong(number).unwrap_or(self.rtt),
                 frame if stream == 0 => self.receive_control(&frame)?,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use qanat_wire::tunnel_frame::Code;
+use qanat_wire::tunnel_frame::{Code, MAX_PAYLOAD};
 
 use super::flow::Flow;
-use super::{LARGEST_WINDOW, QUEUE, Request, WINDOW, Wakes};
+use super::gate::Gates;
+use super::lines::{Ask, Way};
+use super::{FULL_WINDOW, LARGEST_WINDOW, QUEUE, Request, WINDOW, Wakes};
 use crate::clock::{self, Instant};
 
 /// How far a stream has come with saying that its bytes have ended.
@@ -32,6 +34,7 @@ pub(super) struct State {
     pub(super) broken: Option<Code>,
     /// Datagrams instead of bytes.
     pub(super) flow: Option<Box<Flow>>,
+    pub(super) gates: Gates,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
 }
@@ -85,6 +88,7 @@ impl State {
             is_answered: false,
             is_released: false,
             broken: None,
+            gates: Gates::default(),
             inbound: Inbound {
                 received: VecDeque::new(),
                 has_ended: false,
@@ -117,10 +121,25 @@ impl State {
     /// Whether a frame of it could go out now.
     pub(super) fn wants_to_send(&self) -> bool {
         self.broken.is_none()
+            && (!self.gates.waits(Way::Send) || self.is_to_be_opened())
             && (self.is_to_be_opened()
                 || (!self.outbound.queued.is_empty() && self.outbound.credit > 0)
                 || self.flow.as_ref().is_some_and(|flow| flow.backlog() > 0)
                 || (self.outbound.fin == Fin::Wanted && self.outbound.queued.is_empty()))
+    }
+
+    /// What it would send next, of its bytes or datagrams.
+    pub(super) fn ask_to_send(&self, stream: u32) -> Ask {
+        let (bytes, is_whole) = match &self.flow {
+            Some(flow) => (flow.next_piece(), true),
+            None => (self.outbound.queued.len().min(MAX_PAYLOAD).min(self.outbound.credit as usize), false),
+        };
+        Ask { stream, way: Way::Send, bytes, is_whole }
+    }
+
+    /// What a reader that has room for `most` bytes would get.
+    pub(super) fn ask_to_receive(&self, stream: u32, most: usize) -> Ask {
+        Ask { stream, way: Way::Receive, bytes: most.min(self.inbound.received.len()), is_whole: false }
     }
 
     /// Whether its OPEN is still to be sent.
@@ -172,26 +191,27 @@ impl State {
         count
     }
 
-    /// The credit to give back now, if it is worth a frame, and by how much the window has grown. It grows when a
-    /// whole window was read in about the time that credit takes to arrive: then the window is what holds it up.
-    pub(super) fn regain(&mut self, rtt: Duration, may_grow: bool) -> Option<(u32, u32)> {
+    /// The credit to give back now, if it is worth a frame. The window grows, if `grow` lets it, when a whole one was
+    /// read in about the time that credit takes to arrive: then the window is what holds it up.
+    pub(super) fn regain(&mut self, rtt: Duration, grow: impl FnOnce(u32) -> bool) -> Option<u32> {
         if self.inbound.consumed < self.inbound.window / 2 || self.inbound.has_ended || self.broken.is_some()
         {
             return None;
         }
         let now = clock::now();
         let is_short = now.duration_since(self.inbound.regained) < rtt.saturating_mul(2);
-        let grown = if is_short && may_grow {
-            self.inbound.window.min(LARGEST_WINDOW - self.inbound.window)
-        } else {
-            0
+        let wanted = match self.inbound.window {
+            window if window < FULL_WINDOW => FULL_WINDOW - window,
+            window if is_short => window.min(LARGEST_WINDOW - window),
+            _ => 0,
         };
+        let grown = if wanted > 0 && grow(wanted) { wanted } else { 0 };
         self.inbound.regained = now;
         self.inbound.window += grown;
         let credit = self.inbound.consumed + grown;
         self.inbound.granted += credit;
         self.inbound.consumed = 0;
-        Some((credit, grown))
+        Some(credit)
     }
 
     /// Queues bytes, as many as there is credit and room for; returns how many.
@@ -210,8 +230,8 @@ impl State {
         true
     }
 
-    /// Hands the next bytes, at most `most`, to `send`, in one or two pieces.
-    pub(super) fn send(&mut self, most: usize, send: impl FnOnce(&[u8]), wakes: &mut Wakes) {
+    /// Hands the next bytes, at most `most`, to `send`; returns how many.
+    pub(super) fn send(&mut self, most: usize, send: impl FnOnce(&[u8]), wakes: &mut Wakes) -> usize {
         let count = self.outbound.queued.len().min(most).min(self.outbound.credit as usize);
         let (front, _) = self.outbound.queued.as_slices();
         if count > front.len() {
@@ -224,11 +244,17 @@ impl State {
             self.outbound.queued = VecDeque::new();
         }
         wakes.extend(self.outbound.writing.take());
+        count
     }
 
     /// Whether bytes wait that may be sent now.
     pub(super) fn has_bytes(&self) -> bool {
         !self.outbound.queued.is_empty() && self.outbound.credit > 0
+    }
+
+    /// Whether it is credit that lets it queue no more.
+    pub(super) fn is_out_of_credit(&self) -> bool {
+        self.outbound.credit as usize <= self.outbound.queued.len()
     }
 
     /// Whether all bytes were sent.

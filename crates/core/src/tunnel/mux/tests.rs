@@ -7,42 +7,46 @@ use std::time::Duration;
 use proptest::prelude::*;
 use qanat_wire::tunnel_frame::{Code, Scribe};
 
-use super::{Broken, Mux, Read, Request, WINDOW, Wakes};
+use super::{Broken, FULL_WINDOW, Mux, Read, Request, WINDOW, Wakes};
+use crate::clock::{self, Instant};
 
 /// Two ends and what is under way between them.
-struct Pair {
-    ends: [Mux; 2],
+pub(super) struct Pair {
+    pub(super) ends: [Mux; 2],
     wires: [VecDeque<u8>; 2],
+    /// The time, which passes when a test says so.
+    pub(super) now: Instant,
 }
 
-fn request(service: &str) -> Request {
+pub(super) fn request(service: &str) -> Request {
     Request { is_flow: false, service: service.into(), client: None, local: None, proof: None }
 }
 
-fn flow(service: &str) -> Request {
+pub(super) fn flow(service: &str) -> Request {
     Request { is_flow: true, ..request(service) }
 }
 
-fn cx() -> Context<'static> {
+pub(super) fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
 impl Pair {
-    fn new() -> Self {
-        Self { ends: [Mux::new(true, WINDOW), Mux::new(false, WINDOW)], wires: Default::default() }
+    pub(super) fn new() -> Self {
+        let ends = [Mux::new(true, WINDOW), Mux::new(false, WINDOW)];
+        Self { ends, wires: Default::default(), now: clock::now() }
     }
 
-    fn open(&mut self, end: usize, request: Request) -> u32 {
+    pub(super) fn open(&mut self, end: usize, request: Request) -> u32 {
         self.ends[end].open(|_| request, &mut Wakes::new()).unwrap()
     }
 
-    fn write(&mut self, end: usize, stream: u32, bytes: &[u8]) -> Poll<Result<usize, Code>> {
+    pub(super) fn write(&mut self, end: usize, stream: u32, bytes: &[u8]) -> Poll<Result<usize, Code>> {
         self.ends[end].poll_write(&cx(), stream, bytes, &mut Wakes::new())
     }
 
-    fn read(&mut self, end: usize, stream: u32, most: usize) -> Result<Vec<u8>, Poll<Code>> {
+    pub(super) fn read(&mut self, end: usize, stream: u32, most: usize) -> Result<Vec<u8>, Poll<Code>> {
         let mut into = vec![0; most];
-        match self.ends[end].poll_read(&cx(), stream, &mut into, &mut Wakes::new()) {
+        match self.ends[end].poll_read(&cx(), stream, &mut into, self.now, &mut Wakes::new()) {
             Poll::Ready(Read::Bytes(count)) => {
                 into.truncate(count);
                 Ok(into)
@@ -52,18 +56,22 @@ impl Pair {
         }
     }
 
-    fn finish(&mut self, end: usize, stream: u32) {
+    pub(super) fn datagram(&mut self, end: usize, stream: u32) -> Poll<Result<Vec<u8>, Code>> {
+        self.ends[end].poll_datagram(&cx(), stream, self.now, &mut Wakes::new())
+    }
+
+    pub(super) fn finish(&mut self, end: usize, stream: u32) {
         self.ends[end].finish(stream, &mut Wakes::new());
     }
 
-    fn release(&mut self, end: usize, stream: u32, code: Option<Code>) {
+    pub(super) fn release(&mut self, end: usize, stream: u32, code: Option<Code>) {
         self.ends[end].release(stream, code, &mut Wakes::new());
     }
 
     /// Sends up to `most` bytes of one end, and delivers them.
-    fn carry(&mut self, from: usize, most: usize) -> Result<(), Broken> {
+    pub(super) fn carry(&mut self, from: usize, most: usize) -> Result<(), Broken> {
         let mut out = Vec::new();
-        let _outcome = self.ends[from].poll_transmit(&cx(), &mut out, 64 * 1024, &mut Wakes::new());
+        let _outcome = self.ends[from].poll_transmit(&cx(), &mut out, 64 * 1024, self.now, &mut Wakes::new());
         self.wires[from].extend(out);
         let bytes = self.wires[from].make_contiguous();
         let arrived = &bytes[..most.min(bytes.len())];
@@ -72,7 +80,7 @@ impl Pair {
         Ok(())
     }
 
-    fn carry_all(&mut self) {
+    pub(super) fn carry_all(&mut self) {
         for _ in 0..200 {
             self.carry(0, usize::MAX).unwrap();
             self.carry(1, usize::MAX).unwrap();
@@ -80,7 +88,7 @@ impl Pair {
     }
 
     /// Carries the OPEN over and takes it up.
-    fn opened(&mut self, service: &str) -> u32 {
+    pub(super) fn opened(&mut self, service: &str) -> u32 {
         let stream = self.open(0, request(service));
         self.carry_all();
         let (taken, request) = self.ends[1].take_opened().unwrap();
@@ -136,7 +144,7 @@ proptest! {
                 }
             }
             for end in 0..2 {
-                prop_assert!(sent[end].len() - got[1 - end].len() <= 2 * WINDOW as usize);
+                prop_assert!(sent[end].len() - got[1 - end].len() <= 2 * FULL_WINDOW as usize);
             }
         }
         for end in 0..2 {
@@ -157,7 +165,7 @@ proptest! {
             pair.release(end, stream, None);
         }
         prop_assert_eq!([pair.ends[0].count(), pair.ends[1].count()], [0, 0]);
-        prop_assert_eq!([pair.ends[0].windows, pair.ends[1].windows], [0, 0]);
+        prop_assert_eq!([0, 1].map(|end: usize| pair.ends[end].limits.windows.own()), [0, 0]);
     }
 
     /// Anything that a broken or hostile side sends ends in an answer, never in a panic or in unbounded memory.
@@ -175,7 +183,7 @@ proptest! {
         }
         drop(mux.receive(&frames, |_| None, &mut wakes));
         let mut out = Vec::new();
-        let _outcome = mux.poll_transmit(&cx(), &mut out, 1 << 20, &mut wakes);
+        let _outcome = mux.poll_transmit(&cx(), &mut out, 1 << 20, clock::now(), &mut wakes);
     }
 }
 
@@ -220,7 +228,7 @@ fn a_window_grows_while_it_is_what_holds_a_stream_up() {
             read += bytes.len();
         }
     }
-    assert!(pair.ends[1].streams[&stream].inbound.window > 4 * WINDOW, "{read} bytes read");
+    assert!(pair.ends[1].streams[&stream].inbound.window > 4 * FULL_WINDOW, "{read} bytes read");
 }
 
 #[test]
@@ -284,7 +292,8 @@ fn streams_take_turns() {
         let _outcome = pair.write(0, *stream, &vec![0; WINDOW as usize]);
     }
     let mut out = Vec::new();
-    let _outcome = pair.ends[0].poll_transmit(&cx(), &mut out, 4 * 16 * 1024, &mut Wakes::new());
+    let _outcome =
+        pair.ends[0].poll_transmit(&cx(), &mut out, 4 * 16 * 1024, clock::now(), &mut Wakes::new());
     let left: Vec<_> = streams.iter().map(|stream| pair.ends[0].streams[stream].backlog()).collect();
     assert!(left.iter().all(|one| *one == left[0]), "{left:?}");
 }
@@ -299,33 +308,45 @@ fn datagrams_arrive_whole_and_the_oldest_give_way() {
     pair.carry_all();
     assert!(pair.ends[1].take_opened().unwrap().1.is_flow);
     for expected in [vec![1; 60_000], Vec::new()] {
-        assert_eq!(pair.ends[1].poll_datagram(&cx(), stream), Poll::Ready(Ok(expected)));
+        assert_eq!(pair.datagram(1, stream), Poll::Ready(Ok(expected)));
     }
     for number in 0..300_u32 {
         pair.ends[1].send_datagram(stream, &number.to_be_bytes(), &mut wakes);
     }
     pair.carry_all();
-    let Poll::Ready(Ok(first)) = pair.ends[0].poll_datagram(&cx(), stream) else { panic!() };
+    let Poll::Ready(Ok(first)) = pair.datagram(0, stream) else { panic!() };
     assert_eq!(first, 44_u32.to_be_bytes());
     assert_eq!((pair.ends[0].dropped, pair.ends[1].dropped), (0, 44));
 }
 
 #[test]
-fn large_datagrams_and_streams_take_turns() {
+fn datagrams_have_a_quarter_of_what_streams_would_use() {
     let mut pair = Pair::new();
     let stream = pair.opened("s");
     let flow = pair.open(0, flow("dns"));
     pair.carry_all();
-    let _outcome = pair.write(0, stream, &vec![0; WINDOW as usize]);
-    for _ in 0..4 {
-        pair.ends[0].send_datagram(flow, &vec![1; 60_000], &mut Wakes::new());
+    let (mut sent, mut out) = ([0; 2], Vec::new());
+    for _ in 0..20 {
+        let Poll::Ready(Ok(written)) = pair.write(0, stream, &vec![0; WINDOW as usize / 2]) else { panic!() };
+        for _ in 0..4 {
+            pair.ends[0].send_datagram(flow, &vec![1; 60_000], &mut Wakes::new());
+        }
+        while pair.ends[0].streams[&stream].backlog() > 0 {
+            let before = pair.ends[0].streams[&flow].backlog();
+            out.clear();
+            let _sent = pair.ends[0].poll_transmit(&cx(), &mut out, 1, clock::now(), &mut Wakes::new());
+            sent[1] += before - pair.ends[0].streams[&flow].backlog();
+        }
+        sent[0] += written;
+        let credit = u32::try_from(written).unwrap();
+        assert!(pair.ends[0].streams.get_mut(&stream).unwrap().credit(credit, &mut Wakes::new()));
     }
-    let mut out = Vec::new();
-    let _outcome = pair.ends[0].poll_transmit(&cx(), &mut out, 8 * 16 * 1024, &mut Wakes::new());
-    let left = |id| pair.ends[0].streams[&id].backlog();
-    let sent = [WINDOW as usize - left(stream), 4 * 60_001 - left(flow)];
-    // The last piece of a datagram is a short turn.
-    assert!(sent[0].abs_diff(sent[1]) < 2 * 16 * 1024, "{sent:?}");
+    let share = f64::from(u32::try_from(sent[1]).unwrap()) / f64::from(u32::try_from(sent[0]).unwrap());
+    assert!((0.2..0.4).contains(&share), "{sent:?}");
+    // Alone they have all of it.
+    out.clear();
+    let _sent = pair.ends[0].poll_transmit(&cx(), &mut out, 1 << 20, clock::now(), &mut Wakes::new());
+    assert_eq!(pair.ends[0].streams[&flow].backlog(), 0);
 }
 
 #[test]
@@ -335,8 +356,8 @@ fn a_flow_ends_in_order_behind_its_last_datagram() {
     pair.ends[0].send_datagram(stream, b"last", &mut Wakes::new());
     pair.release(0, stream, None);
     pair.carry_all();
-    assert_eq!(pair.ends[1].poll_datagram(&cx(), stream), Poll::Ready(Ok(b"last".to_vec())));
-    assert_eq!(pair.ends[1].poll_datagram(&cx(), stream), Poll::Ready(Err(Code::Cancelled)));
+    assert_eq!(pair.datagram(1, stream), Poll::Ready(Ok(b"last".to_vec())));
+    assert_eq!(pair.datagram(1, stream), Poll::Ready(Err(Code::Cancelled)));
     pair.release(1, stream, None);
     pair.carry_all();
     assert_eq!([pair.ends[0].count(), pair.ends[1].count()], [0, 0]);

@@ -2,10 +2,13 @@
 
 use std::task::{Context, Poll};
 
-use qanat_wire::tunnel_frame::{MAX_PAYLOAD, Open, Scribe, fits_open};
+use qanat_wire::tunnel_frame::{HEADER, Open, Scribe, fits_open};
 
+use super::limits::Limits;
+use super::lines::Way;
 use super::state::{Fin, State};
 use super::{Mux, Wakes};
+use crate::clock::Instant;
 
 impl Mux {
     /// Appends frames to `out`, until it holds about `most` bytes or there is nothing to send. Pending means that there
@@ -15,18 +18,26 @@ impl Mux {
         cx: &Context<'_>,
         out: &mut Vec<u8>,
         most: usize,
+        now: Instant,
         wakes: &mut Wakes,
     ) -> Poll<()> {
         let before = out.len();
+        self.let_go(now, wakes);
+        self.frames.sent += frames_in(&self.control);
         out.append(&mut self.control);
         while out.len() < most {
-            let Some(stream) = self.ready.pop_front() else { break };
+            let Some(stream) = self.turns.pop() else { break };
             let Some(state) = self.streams.get_mut(&stream) else { continue };
             state.outbound.is_ready = false;
-            send(stream, state, out, wakes);
+            let Some(allowed) = allowed(stream, state, &mut self.limits, now) else { continue };
+            let start = out.len();
+            let sent = send(stream, state, allowed, out, wakes);
+            state.gates.spend(Way::Send, sent);
+            self.turns.sent(out.len() - start, state.flow.is_some());
+            self.frames.sent += frames_in(&out[start..]);
             if state.wants_to_send() {
                 state.outbound.is_ready = true;
-                self.ready.push_back(stream);
+                self.turns.push(stream, state.flow.is_some());
             } else if state.is_released && (state.is_over() || state.broken.is_some()) {
                 self.remove(stream);
             }
@@ -39,8 +50,29 @@ impl Mux {
     }
 }
 
-/// One frame of a stream, with its OPEN before or its FIN after it.
-fn send(stream: u32, state: &mut State, out: &mut Vec<u8>, wakes: &mut Wakes) {
+/// How many bytes of a stream may go in a frame. None if it is held back.
+fn allowed(stream: u32, state: &mut State, limits: &mut Limits, now: Instant) -> Option<usize> {
+    if state.is_to_be_opened() {
+        // The OPEN itself waits for nothing.
+        return Some(if limits.is_free(state) { fits_open() } else { 0 });
+    }
+    limits.pass(state.ask_to_send(stream), state, now)
+}
+
+/// How many frames these whole frames are.
+fn frames_in(mut bytes: &[u8]) -> u64 {
+    let mut count = 0;
+    while let [_, _, high, low, ..] = bytes {
+        let length = HEADER + usize::from(u16::from_be_bytes([*high, *low]));
+        bytes = bytes.get(length..).unwrap_or_default();
+        count += 1;
+    }
+    count
+}
+
+/// One frame of a stream, with its OPEN before or its FIN after it; returns how many of its bytes it has.
+fn send(stream: u32, state: &mut State, allowed: usize, out: &mut Vec<u8>, wakes: &mut Wakes) -> usize {
+    let mut sent = 0;
     if state.is_to_be_opened()
         && let Some(request) = state.request.take()
     {
@@ -56,13 +88,13 @@ fn send(stream: u32, state: &mut State, out: &mut Vec<u8>, wakes: &mut Wakes) {
             Scribe(out).open(stream, &open);
         };
         match state.flow.as_mut() {
-            None => state.send(fits_open(), open, wakes),
+            None => sent = state.send(allowed, open, wakes),
             Some(_) => open(&[]),
         }
     } else if let Some(flow) = state.flow.as_mut() {
-        flow.send(|piece, is_last| Scribe(out).datagram_piece(stream, piece, is_last));
+        sent = flow.send(|piece, is_last| Scribe(out).datagram_piece(stream, piece, is_last));
     } else if state.has_bytes() {
-        state.send(MAX_PAYLOAD, |bytes| Scribe(out).data(stream, bytes), wakes);
+        sent = state.send(allowed, |bytes| Scribe(out).data(stream, bytes), wakes);
     }
     if state.outbound.fin == Fin::Wanted
         && state.is_sent()
@@ -71,4 +103,5 @@ fn send(stream: u32, state: &mut State, out: &mut Vec<u8>, wakes: &mut Wakes) {
         state.outbound.fin = Fin::Sent;
         Scribe(out).fin(stream);
     }
+    sent
 }

@@ -51,7 +51,7 @@ impl Pair {
         read
     }
 
-    fn limit(&mut self, end: usize, stream: u32, rates: &Arc<ServiceRates>) {
+    pub(super) fn limit(&mut self, end: usize, stream: u32, rates: &Arc<ServiceRates>) {
         self.ends[end].limit(stream, Arc::clone(rates));
     }
 

@@ -122,6 +122,23 @@ def test_a_session_is_logged_at_both_ends_with_its_tunnel_and_its_client(pair: P
         assert far.gateway.log_lines(2)[1].endswith(f" 127.0.0.1:{pair.datagrams}")
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_who_has_waited_is_logged_with_the_tunnel_that_came(pair: Pair, protocol: str) -> None:
+    pair.near = ("", SEEN + "proxy_timeout 1s;")
+    near, far = pair.start()
+    port = near.gateway.ports["more"]
+    target = pair.target if protocol == "tcp" else pair.datagrams
+    for node, kind, where in ((near, "local", port), (far, "remote", target)):
+        service = {"name": "s2", "protocol": protocol, "addr": ["127.0.0.1", where]}
+        node.post("/service", type=kind, **service).raise_for_status()
+    far.post("/bind", tunnel="t", service="s2", type="remote").raise_for_status()
+    with connect(port) if protocol == "tcp" else udp(port) as client:
+        client.sendall(b"hello")
+        near.post("/bind", tunnel="t", service="s2", type="local").raise_for_status()
+        assert client.recv(100) == b"hello"
+    assert near.gateway.log_lines(1) == ["127.0.0.1 t/s2 200 tunnel:t/s2"]
+
+
 def test_the_block_tunnels_has_the_last_word(pair: Pair) -> None:
     own = "access_log logs/tunnels.log seen; error_log logs/tunnels_error.log info;"
     pair.near = (own, SEEN)

@@ -88,23 +88,13 @@ def test_the_oldest_datagrams_give_way(way: Forwarding) -> None:
     assert sum(carrier["datagrams_dropped"] for carrier in carriers) == 44
 
 
-def test_what_has_waited_too_long_is_lost(way: Forwarding) -> None:
-    open_for_clients(way, pending_timeout="50ms")
+@pytest.mark.parametrize("rule", [{"pending_timeout": "50ms"}, {"when_down": "close"}])
+def test_what_has_waited_too_long_is_lost(way: Forwarding, rule: dict[str, str]) -> None:
+    open_for_clients(way, **rule)
     before = downs(way.near)
     with udp(way.port) as client:
         client.send(b"lost")
         until(lambda: downs(way.near) > before, "the end of the wait")
-        way.tunnel().raise_for_status()
-        client.send(b"new")
-        assert client.recv(100) == b"new"
-
-
-def test_nothing_waits_where_it_should_not(way: Forwarding) -> None:
-    open_for_clients(way, when_down="close")
-    before = downs(way.near)
-    with udp(way.port) as client:
-        client.send(b"lost")
-        until(lambda: downs(way.near) > before, "the datagram to be given up")
         way.tunnel().raise_for_status()
         client.send(b"new")
         assert client.recv(100) == b"new"

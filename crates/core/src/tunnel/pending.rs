@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::mux::Queue;
-use super::open::{TunnelAddress, come_up};
+use super::open::{TunnelAddress, come_up, note_way};
 use super::registry::{Tunnel, Tunnels};
 use super::stream::TunnelStream;
 use crate::session::Session;
@@ -27,7 +27,8 @@ pub struct PendingFlow {
 
 /// Where the flow is put.
 struct Place {
-    tunnel: Arc<str>,
+    /// Where the session was sent.
+    address: TunnelAddress,
     state: Mutex<State>,
 }
 
@@ -51,7 +52,7 @@ impl PendingFlow {
         patience: Duration,
     ) -> Self {
         let state = State::Waiting { queue: Queue::default(), dropped: 0, waker: Waker::noop().clone() };
-        let place = Arc::new(Place { tunnel: Arc::clone(&address.tunnel), state: Mutex::new(state) });
+        let place = Arc::new(Place { address: address.clone(), state: Mutex::new(state) });
         let mut visitor = session.stand_in();
         visitor.local.clone_from(&session.local);
         let (tunnels, address, kept) = (Arc::clone(tunnels), address.clone(), Arc::clone(&place));
@@ -65,6 +66,13 @@ impl PendingFlow {
     /// Whether datagrams still wait.
     pub fn is_waiting(&self) -> bool {
         matches!(*self.place.state.lock(), State::Waiting { .. })
+    }
+
+    /// Notes the way that it took.
+    pub fn note_way(&self, session: &mut Session) {
+        if let State::Open(stream) = &*self.place.state.lock() {
+            note_way(session, &self.place.address, stream);
+        }
     }
 
     /// Sends a datagram, or keeps it.
@@ -87,7 +95,7 @@ impl PendingFlow {
                 Poll::Pending
             }
             State::Open(stream) => stream.poll_datagram(cx).map(Ok),
-            State::Lost => Poll::Ready(Err(down(&self.place.tunnel))),
+            State::Lost => Poll::Ready(Err(down(&self.place.address.tunnel))),
         }
     }
 }

@@ -78,7 +78,9 @@ async fn run(open: &mut Open, flow: &TunnelStream) -> Result<(), SessionError> {
     let mut relay =
         Relay { open, flow, peer, ready, tokens: Vec::new(), picked, timeout, last: now, has_replied: false };
     let mut timer = pin!(sleep_until(now + rules.timeout));
-    poll_fn(|cx| relay.poll(cx, timer.as_mut())).await
+    let outcome = poll_fn(|cx| relay.poll(cx, timer.as_mut())).await;
+    relay.peer.note_way(&mut relay.open.session);
+    outcome
 }
 
 /// The target, which has got the first datagram.

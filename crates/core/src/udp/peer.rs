@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use qanat_wire::tunnel_frame::{Code, MAX_DATAGRAM};
 
+use crate::session::Session;
 use crate::sys::datagram::SLOT;
 use crate::tunnel;
 use crate::udp::association::Rules;
@@ -38,6 +39,13 @@ impl Peer {
     /// Whether nothing was sent yet, because no tunnel is up.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self, Self::Flow(Flow { way: tunnel::Flow::Pending(flow), .. }) if flow.is_waiting())
+    }
+
+    /// Notes the way of a flow that had to wait for one.
+    pub(super) fn note_way(&self, session: &mut Session) {
+        if let Self::Flow(Flow { way: tunnel::Flow::Pending(flow), .. }) = self {
+            flow.note_way(session);
+        }
     }
 
     /// Sends a datagram. A flow takes it in any case: what becomes of it is learnt by receiving.

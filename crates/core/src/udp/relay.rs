@@ -129,6 +129,7 @@ impl UdpListener {
     pub(super) fn end(&mut self, index: u32, end: End) {
         let Some(mut association) = self.table.remove(index) else { return };
         let session = &mut association.open.session;
+        association.peer.note_way(session);
         if matches!(end, End::Unanswered | End::Broken(..)) {
             mark_failed(session, &mut association.picked);
         }

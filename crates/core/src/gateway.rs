@@ -119,7 +119,7 @@ impl Gateway {
         let mut state = self.state.lock();
         let Pending { plan, step, .. } = state.take_pending(ticket)?;
         plan.settings.handlers.put_to_use();
-        self.shared.plan.store(plan);
+        let before = self.shared.plan.swap(plan);
         let workers = state.threads.len();
         let (orders, complaints) = state.sockets.commit(step, workers);
         let plan = self.shared.plan.load();
@@ -128,6 +128,11 @@ impl Gateway {
         }
         state.order(orders)?;
         self.shared.tunnels.reconcile(&plan, &state.threads);
+        if let (Some(before), Some(node)) = (&before.settings.tunnels, &plan.settings.tunnels)
+            && !Arc::ptr_eq(before, node)
+        {
+            self.shared.tunnels.enforce(before, node);
+        }
         Ok(())
     }
 

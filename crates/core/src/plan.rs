@@ -50,6 +50,8 @@ pub struct Plan {
     pub servers: HashMap<Arc<str>, Arc<Server>>,
     /// Where tunnels are found; none in a plan that nothing runs.
     pub tunnel_registry: Option<Arc<Tunnels>>,
+    /// Nodes that are known by their keys, by name.
+    pub peers: HashMap<Arc<str>, Arc<spec::TunnelPeer>>,
     /// Tunnels that this node dials, by name.
     pub tunnels: HashMap<Arc<str>, Arc<spec::Tunnel>>,
     /// Services by `KIND:NAME`.
@@ -59,7 +61,7 @@ pub struct Plan {
 }
 
 /// Gateway-wide settings.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// `node_name`.
     pub node_name: String,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Binding, Certificate, ErrorLog, Listener, LogFormat, Rule, RuleTable, Server, Service, Tunnel,
-    TunnelNode, Upstream, Variable,
+    TunnelNode, TunnelPeer, Upstream, Variable,
 };
 
 /// Version of the encoding. Both sides refuse another one.
@@ -119,6 +119,8 @@ pub struct Objects {
     pub listeners: Vec<Listener>,
     /// Virtual servers, by id.
     pub servers: Vec<Server>,
+    /// Nodes that are known by their keys, by name.
+    pub peers: Vec<TunnelPeer>,
     /// Tunnels that this node dials, by name.
     pub tunnels: Vec<Tunnel>,
     /// Services, by id.
@@ -147,6 +149,8 @@ pub struct Removals {
     pub listeners: Vec<String>,
     /// Server ids.
     pub servers: Vec<String>,
+    /// Names of peers.
+    pub peers: Vec<String>,
     /// Names of tunnels.
     pub tunnels: Vec<String>,
     /// Service ids.

@@ -27,6 +27,6 @@ pub use rules::{PortRange, Rule, RuleAction, RuleQuery, RuleTable, RuleVerdict};
 pub use server::{AccessRule, Content, Handlers, NameKind, Preread, Server, ServerName, SetVariable};
 pub use template::{Part, Template};
 pub use tls::{Certificate, ServerTls};
-pub use tunnel::{Binding, PeerLimit, Service, Tunnel, TunnelLimits, TunnelNode, TunnelPeer};
+pub use tunnel::{Binding, Service, Tunnel, TunnelLimits, TunnelNode, TunnelPeer};
 pub use upstream::{Balance, Peer, Upstream};
 pub use variable::{MapEntry, MapPattern, Variable, VariableKind};

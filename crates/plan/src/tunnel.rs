@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `tunnels { … }`: who this node is to the others, and whom it trusts.
+/// `tunnels { … }`: who this node is to the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TunnelNode {
@@ -14,8 +14,6 @@ pub struct TunnelNode {
     /// `secret`: shared by both ends of a tunnel; empty without one.
     #[serde(with = "crate::tls::blob")]
     pub secret: Vec<u8>,
-    /// `peer`: nodes that are known by their keys.
-    pub peers: Vec<TunnelPeer>,
     /// Seconds without a byte after which a carrier is probed; three times that ends it.
     pub heartbeat_s: u16,
     /// Carriers of a tunnel.
@@ -34,23 +32,6 @@ pub struct TunnelNode {
 pub struct TunnelLimits {
     /// `buffer_limit`: bytes that the windows of all streams of tunnels may come to.
     pub buffer_limit: u64,
-    /// Limits of peers that have some.
-    pub peers: Vec<PeerLimit>,
-}
-
-/// What a peer may use, on all of its tunnels; 0 is no limit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PeerLimit {
-    /// Its Ed25519 public key, 32 bytes.
-    #[serde(with = "crate::tls::blob")]
-    pub key: Vec<u8>,
-    /// Bytes a second that are sent to it.
-    pub send_rate: u64,
-    /// Bytes a second that are received of it.
-    pub receive_rate: u64,
-    /// Streams that it may have open here.
-    pub max_streams: u32,
 }
 
 /// `peer NAME ed25519:KEY …`.
@@ -64,6 +45,18 @@ pub struct TunnelPeer {
     pub key: Vec<u8>,
     /// Names of tunnels that it may bring up here, `*` for the rest of a name; none is any.
     pub tunnels: Vec<String>,
+    /// Names of its services that clients are sent to, alike; without a list whatever is bound.
+    pub offer: Option<Vec<String>>,
+    /// Names of remote services that it may open, alike; without a list whatever is bound.
+    pub consume: Option<Vec<String>>,
+    /// Bytes a second that are sent to it on all of its tunnels; 0 is no limit.
+    pub send_rate: u64,
+    /// Bytes a second that are received of it.
+    pub receive_rate: u64,
+    /// Streams that it may have open here; 0 is any number.
+    pub max_streams: u32,
+    /// Where it stands, for messages.
+    pub origin: String,
 }
 
 /// A tunnel that this node dials.

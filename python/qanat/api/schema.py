@@ -8,6 +8,7 @@ import msgspec
 
 from qanat.api.apply_body import ApplyBody
 from qanat.api.errors import ErrorView
+from qanat.api.peer_bodies import PeerBody, PeerPatch
 from qanat.api.routes.apply import AppliedView
 from qanat.api.routes.handlers import ReloadedView
 from qanat.api.routes.rules import ChangeView
@@ -24,6 +25,7 @@ from qanat.api.tunnel_bodies import (
 )
 from qanat.compiler.rules import RuleSpec
 from qanat.control.handlers import HandlersView
+from qanat.control.peer_views import PeersView, PeerView
 from qanat.control.rule_query import MatchSpec
 from qanat.control.rule_views import RuleTablesView, RuleTableView, RuleView, VerdictView
 from qanat.control.rules import TableSpec
@@ -31,7 +33,6 @@ from qanat.control.tunnel_views import (
     BindingsView,
     BindingView,
     LocalServiceView,
-    PeersView,
     RemoteServiceView,
     ServicesView,
     TunnelsView,
@@ -45,6 +46,7 @@ _TYPES = (
     *(RuleSpec, TableSpec, MatchSpec),
     *(TunnelsView, TunnelView, TunnelChangeView, ServicesView, LocalServiceView),
     *(RemoteServiceView, ServiceChangeView, BindingsView, BindingView, PeersView),
+    *(PeerView, PeerBody, PeerPatch),
     *(ApplyBody, AppliedView),
     *(TunnelBody, TunnelPatch, LocalBody, LocalPatch, RemoteBody, RemotePatch),
 )

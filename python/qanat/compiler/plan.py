@@ -22,6 +22,7 @@ from qanat.compiler.tunnel_plan import (  # noqa: TC001 - msgspec reads the anno
     Service,
     Tunnel,
     TunnelNode,
+    TunnelPeer,
 )
 
 SCHEMA = 1
@@ -358,6 +359,7 @@ class Objects(Record, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     listeners: tuple[Listener, ...] = ()
     servers: tuple[Server, ...] = ()
+    peers: tuple[TunnelPeer, ...] = ()
     tunnels: tuple[Tunnel, ...] = ()
     services: tuple[Service, ...] = ()
     bindings: tuple[Binding, ...] = ()
@@ -374,6 +376,7 @@ class Removals(Record, frozen=True, kw_only=True):
     rules: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
     tunnels: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     bindings: tuple[str, ...] = ()

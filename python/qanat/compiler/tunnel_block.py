@@ -16,7 +16,8 @@ from qanat.compiler.inherit import number, time_ms
 from qanat.compiler.listen import listen_addresses
 from qanat.compiler.service_level import DIRECTIVES, read_service_level
 from qanat.compiler.tunnel_limits import RATES, SERVICE_RATES, max_streams, rate, service_rates
-from qanat.compiler.tunnel_plan import PeerLimit, TunnelNode, TunnelPeer
+from qanat.compiler.tunnel_peers import holder_of, read_peer
+from qanat.compiler.tunnel_plan import TunnelNode
 from qanat.compiler.tunnels import (
     Bound,
     Kind,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from qanat.config.tree import Directive, Tree
 
 _HEX_SECRET = re.compile(r"[0-9a-fA-F]{64,}")
-_KEY = re.compile(r"ed25519:([0-9a-fA-F]{64})")
 _LEAST_SECRET = 16  # bytes: 128 bits cannot be guessed
 _MOST_CARRIERS = 16
 _MOST_STREAMS = 1_000_000
@@ -148,24 +148,21 @@ def _secret_of(text: str, place: str) -> bytes:
 
 def _read_peer(__: Compilation, block: TunnelsBlock, entry: Directive) -> None:
     name, key, *options = entry.args
-    match = _KEY.fullmatch(key)
-    if match is None:
-        raise Refused(f'"{key}" is no key: "ed25519:" and 64 hexadecimal digits')
-    values = _values(options, {"tunnels", "max_streams", *RATES})
-    allowed = tuple(values["tunnels"].split(",")) if "tunnels" in values else ()
-    if any(peer.name == name for peer in block.node.peers):
+    _check_name("peer", name)
+    peers = block.model.peers
+    if name in peers:
         raise Refused(f'duplicate peer "{name}"')
-    peer = TunnelPeer(name=name, key=bytes.fromhex(match[1]), tunnels=allowed)
-    limit = PeerLimit(
-        key=peer.key,
+    values = _values(options, {"tunnels", "offer", "consume", "max_streams", *RATES})
+    spec = structs.replace(
+        read_peer(key, values),
         send_rate=rate(values, "send_rate"),
         receive_rate=rate(values, "receive_rate"),
         max_streams=max_streams(values),
     )
-    limits = block.node.limits
-    if limit != PeerLimit(key=peer.key):
-        limits = structs.replace(limits, peers=(*limits.peers, limit))
-    block.node = structs.replace(block.node, peers=(*block.node.peers, peer), limits=limits)
+    holder = holder_of(peers, name, spec)
+    if holder is not None:
+        raise Refused(f'peer "{holder}" has the same key')
+    peers[name] = spec
 
 
 def _read_tunnel(__: Compilation, block: TunnelsBlock, entry: Directive) -> None:
@@ -184,7 +181,7 @@ def _values(options: list[str], known: set[str]) -> dict[str, str]:
     values = {}
     for option in options:
         parameter, _, value = option.partition("=")
-        if parameter not in known or not value:
+        if parameter not in known or not value or parameter in values:
             raise Refused(f'invalid parameter "{option}"')
         values[parameter] = value
     return values
@@ -337,7 +334,7 @@ def _check_name(what: str, name: str) -> None:
 
 def _check_names(compilation: Compilation, block: TunnelsBlock, directive: Directive) -> None:
     """Check that tunnels name peers that there are, or that there is a secret."""
-    known = {peer.name for peer in block.node.peers}
+    known = block.model.peers
     entries = [entry for entry in directive.block or () if entry.name == "tunnel"]
     for entry in entries:
         spec = block.model.tunnels.get(entry.args[0])

@@ -11,31 +11,26 @@ class TunnelPeer(Record, frozen=True, kw_only=True):
     name: str
     key: bytes
     tunnels: tuple[str, ...] = ()
-
-
-class PeerLimit(Record, frozen=True, kw_only=True):
-    """What a peer may use, on all of its tunnels; 0 is no limit."""
-
-    key: bytes
+    offer: tuple[str, ...] | None = None
+    consume: tuple[str, ...] | None = None
     send_rate: int = 0
     receive_rate: int = 0
     max_streams: int = 0
+    origin: str
 
 
 class TunnelLimits(Record, frozen=True, kw_only=True):
     """How much of this node its tunnels may use; it changes without a connection noticing."""
 
     buffer_limit: int = 256 * 1024 * 1024
-    peers: tuple[PeerLimit, ...] = ()
 
 
 class TunnelNode(Record, frozen=True, kw_only=True):
-    """`tunnels { … }`: who this node is to the others, and whom it trusts."""
+    """`tunnels { … }`: who this node is to the others."""
 
     key: bytes
     generation: int
     secret: bytes = b""
-    peers: tuple[TunnelPeer, ...] = ()
     heartbeat_s: int = 10
     carriers: int = 2
     handshake_timeout_ms: int = 5000

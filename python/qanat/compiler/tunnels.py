@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from qanat.compiler import plan
+from qanat.compiler.tunnel_peers import PeerSpec, peer_object
 from qanat.compiler.tunnel_plan import Binding, Service, Tunnel
 
 if TYPE_CHECKING:
@@ -108,8 +109,9 @@ class ServiceLevel:
 
 @dataclass(slots=True)
 class Tunnels:
-    """All tunnels, services and bindings by name."""
+    """All peers, tunnels, services and bindings by name."""
 
+    peers: dict[str, PeerSpec] = field(default_factory=dict)
     tunnels: dict[str, TunnelSpec] = field(default_factory=dict)
     local: dict[str, LocalService] = field(default_factory=dict)
     remote: dict[str, RemoteService] = field(default_factory=dict)
@@ -129,7 +131,7 @@ class Tunnels:
 
     def objects(self) -> plan.Objects:
         """Make all plan objects."""
-        return join([tunnel_objects(self), *(service_objects(self, name) for name in self.names())])
+        return join([link_objects(self), *(service_objects(self, name) for name in self.names())])
 
 
 def name_fault(what: str, name: str) -> str | None:
@@ -139,9 +141,10 @@ def name_fault(what: str, name: str) -> str | None:
     return f'{what} name "{name}" has to be 1 to 128 letters, digits, ".", "_" or "-"'
 
 
-def tunnel_objects(model: Tunnels) -> plan.Objects:
-    """Make the plan objects of the tunnels alone."""
+def link_objects(model: Tunnels) -> plan.Objects:
+    """Make the plan objects of the peers and the tunnels alone."""
     return plan.Objects(
+        peers=tuple(peer_object(name, spec) for name, spec in model.peers.items()),
         tunnels=tuple(
             Tunnel(
                 name=name,
@@ -152,7 +155,7 @@ def tunnel_objects(model: Tunnels) -> plan.Objects:
                 origin=f"tunnel {name}",
             )
             for name, spec in model.tunnels.items()
-        )
+        ),
     )
 
 

@@ -91,7 +91,7 @@ class NoTunnels(ChangeRefused):
 
 
 class TunnelIsStatic(ChangeRefused):
-    """Tunnels, services and bindings of the configuration file are changed there."""
+    """What the configuration file says of tunnels is changed there."""
 
     code = "static"
 
@@ -106,6 +106,24 @@ class TunnelNotFound(ChangeRefused):
 
     def __init__(self, name: str) -> None:
         super().__init__(f'there is no tunnel "{name}"')
+
+
+class PeerNotFound(ChangeRefused):
+    """There is no peer of this name."""
+
+    code = "not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'there is no peer "{name}"')
+
+
+class PeerInUse(ChangeRefused):
+    """A tunnel names the peer that is to be removed."""
+
+    code = "in_use"
+
+    def __init__(self, name: str, tunnel: str) -> None:
+        super().__init__(f'peer "{name}" is in use by tunnel "{tunnel}"')
 
 
 class ServiceNotFound(ChangeRefused):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qanat.compiler.rule_plan import Rule, RuleTable
-    from qanat.compiler.tunnel_plan import Binding, Service, Tunnel
+    from qanat.compiler.tunnel_plan import Binding, Service, Tunnel, TunnelPeer
 
 # Kind of object -> the field that is its id.
 KINDS = {
@@ -37,6 +37,7 @@ KINDS = {
     "rules": "id",
     "listeners": "id",
     "servers": "id",
+    "peers": "name",
     "tunnels": "name",
     "services": "id",
     "bindings": "id",
@@ -55,6 +56,7 @@ class PlanIndex:
     rules: dict[str, Rule] = field(default_factory=dict)
     listeners: dict[str, Listener] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
+    peers: dict[str, TunnelPeer] = field(default_factory=dict)
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     bindings: dict[str, Binding] = field(default_factory=dict)

@@ -40,7 +40,8 @@ def rebuild(
         reason = excluded.get(rule_key) or _bring_rule_back(state, rule, resolve)
         if reason:
             state.rules.skipped[rule_key] = SkippedRule(rule, reason)
-    for tunnel in stored.tunnels:
+    # Tunnels name peers, which have to be there.
+    for tunnel in sorted(stored.tunnels, key=lambda record: record.kind != "peer"):
         tunnel_key = (tunnel.kind, tunnel.name)
         reason = excluded.get(tunnel_key) or _bring_tunnel_back(state, tunnel, resolve)
         if reason:

@@ -10,7 +10,8 @@ from qanat.compiler.tunnels import Bound, Tunnels
 if TYPE_CHECKING:
     from qanat.store.base import StoredTunnel
 
-# ("tunnel", NAME), ("local", SERVICE), ("remote", SERVICE) or ("bind", "KIND:TUNNEL/SERVICE")
+# ("peer", NAME), ("tunnel", NAME), ("local", SERVICE), ("remote", SERVICE) or
+# ("bind", "KIND:TUNNEL/SERVICE")
 TunnelKey = tuple[str, str]
 
 
@@ -51,6 +52,7 @@ class TunnelState:
 def copy_of(model: Tunnels) -> Tunnels:
     """Copy a model, whose values never change."""
     return Tunnels(
+        peers=dict(model.peers),
         tunnels=dict(model.tunnels),
         local=dict(model.local),
         remote=dict(model.remote),

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from qanat.compiler.tunnels import Bound, Kind, Transport, WhenDown
-from qanat.control.tunnel_identity import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +41,7 @@ class CarrierView(msgspec.Struct, frozen=True, kw_only=True):
     datagrams_dropped: int = 0
 
 
-class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A tunnel as the data plane tells of it."""
 
     name: str
@@ -148,39 +145,6 @@ class BindingsView(msgspec.Struct, frozen=True):
     remote: tuple[BindingView, ...]
 
 
-class PeerCarrierView(msgspec.Struct, frozen=True):
-    """A connection to another gateway."""
-
-    tunnel: str
-    index: int
-    role: Literal["dialler", "acceptor"]
-    address: str
-    up_ms: int
-
-
-class PeerView(msgspec.Struct, frozen=True):
-    """Another gateway: one that the file knows, or that is connected by the secret.
-
-    `tunnels` are the names that the file allows it to bring up here, all if there are none.
-    """
-
-    name: str
-    key: str
-    known: bool
-    tunnels: tuple[str, ...]
-    carriers: tuple[PeerCarrierView, ...]
-
-
-class PeersView(msgspec.Struct, frozen=True):
-    """This gateway as others know it, and the others. Without `tunnels` there is no key."""
-
-    node: str
-    key: str | None
-    has_secret: bool
-    listen: tuple[str, ...]
-    peers: tuple[PeerView, ...]
-
-
 def tunnels_view(state: State, engine: Engine) -> TunnelsView:
     """Show all tunnels, those that others dial last."""
     skipped = (SkippedTunnelView(*key, item.message) for key, item in state.tunnels.skipped.items())
@@ -228,34 +192,8 @@ def binding_view(
     return next((one for one in found if (one.tunnel, one.service) == (tunnel, service)), None)
 
 
-def peers_view(state: State, engine: Engine) -> PeersView:
-    """Show who this gateway is, and the others that it knows or is connected to."""
-    node = state.compiled.settings.tunnels
-    name = state.compiled.process.node_name
-    if node is None:
-        return PeersView(name, None, False, (), ())
-    key = load_der_private_key(node.key, None)
-    public = identity_of(key).public if isinstance(key, Ed25519PrivateKey) else None
-    arrivals = state.index.listeners.values()
-    listen = tuple(item.address for item in arrivals if item.role == "tunnels")
-    carriers: dict[str, list[PeerCarrierView]] = {}
-    names: dict[str, str] = {}
-    for seen in _seen(engine):
-        for one in seen.carriers:
-            view = PeerCarrierView(seen.name, one.index, one.role, one.address, one.up_ms)
-            carriers.setdefault(one.key, []).append(view)
-            names[one.key] = one.node
-    peers = []
-    for peer in node.peers:
-        ident = f"ed25519:{peer.key.hex()}"
-        connected = tuple(carriers.pop(ident, ()))
-        peers.append(PeerView(peer.name, ident, True, peer.tunnels, connected))
-    peers += (PeerView(names[key], key, False, (), tuple(found)) for key, found in carriers.items())
-    return PeersView(name, public, bool(node.secret), listen, tuple(peers))
-
-
 def _tunnels(state: State, engine: Engine) -> Iterable[TunnelView]:
-    seen = {item.name: item for item in _seen(engine)}
+    seen = {item.name: item for item in seen_tunnels(engine)}
     for name, spec in state.tunnels.model.tunnels.items():
         yield _tunnel(state, name, spec, seen.pop(name, None))
     for name, item in seen.items():
@@ -263,7 +201,7 @@ def _tunnels(state: State, engine: Engine) -> Iterable[TunnelView]:
             yield _tunnel(state, name, None, item)
 
 
-def _tunnel(state: State, name: str, spec: TunnelSpec | None, seen: _Seen | None) -> TunnelView:
+def _tunnel(state: State, name: str, spec: TunnelSpec | None, seen: Seen | None) -> TunnelView:
     facts = {} if seen is None else msgspec.structs.asdict(seen)
     return TunnelView(
         name=name,
@@ -339,8 +277,9 @@ def _masked(key: str) -> str | None:
     return MASKED if key else None
 
 
-def _seen(engine: Engine) -> list[_Seen]:
-    return msgspec.msgpack.decode(engine.snapshot("tunnels"), type=list[_Seen])
+def seen_tunnels(engine: Engine) -> list[Seen]:
+    """Ask the data plane for the tunnels that it knows."""
+    return msgspec.msgpack.decode(engine.snapshot("tunnels"), type=list[Seen])
 
 
 def _sessions(engine: Engine) -> dict[str, int]:

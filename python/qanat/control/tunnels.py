@@ -16,30 +16,29 @@ from qanat.compiler.address import AddressError, parse_address, with_port
 from qanat.compiler.compilation import Compilation, Refused, Resolve, World
 from qanat.compiler.listen import listen_addresses
 from qanat.compiler.tunnel_block import split_host, target_addresses
+from qanat.compiler.tunnel_peers import PeerSpec
 from qanat.compiler.tunnels import (
     Bound,
     Kind,
     LocalService,
     RemoteService,
     Transport,
-    Tunnels,
     TunnelSpec,
     name_fault,
     service_fault,
-    service_objects,
-    tunnel_objects,
 )
 from qanat.control.errors import AddressTaken, InvalidRequest, NoTunnels, TunnelIsStatic
-from qanat.control.index import PlanIndex, diff
 from qanat.control.state import State, Step
-from qanat.control.tunnel_state import TunnelChange, TunnelKey, bound_to, copy_of
-from qanat.store.base import StoredTunnel, StoreError
+from qanat.control.tunnel_peers import putting_peer
+from qanat.control.tunnel_records import record_step
+from qanat.control.tunnel_state import TunnelChange, bound_to, copy_of
+from qanat.store.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from qanat.compiler.plan import Objects
     from qanat.compiler.tunnel_plan import TunnelNode
+    from qanat.store.base import StoredTunnel
 
 _PORT_ATTEMPTS = 100
 
@@ -58,12 +57,12 @@ def putting_tunnel(state: State, name: str, spec: TunnelSpec, resolve: Resolve) 
     if spec.peer is None and not node.secret:
         message = 'there is no "secret" in "tunnels": name the peer that must answer'
         raise InvalidRequest("peer", message)
-    if spec.peer is not None and all(peer.name != spec.peer for peer in node.peers):
+    if spec.peer is not None and spec.peer not in state.tunnels.model.peers:
         raise InvalidRequest("peer", f'there is no peer "{spec.peer}" in "tunnels"')
     model = copy_of(state.tunnels.model)
     model.tunnels[name] = spec
     document = msgspec.json.encode(spec)
-    return _step(state, model, ("tunnel", name), document, f'tunnel "{name}" put')
+    return record_step(state, model, ("tunnel", name), document, f'tunnel "{name}" put')
 
 
 def removing_tunnel(state: State, name: str, resolve: Resolve) -> Step:
@@ -72,7 +71,7 @@ def removing_tunnel(state: State, name: str, resolve: Resolve) -> Step:
         raise TunnelIsStatic(f'tunnel "{name}"')
     model = copy_of(state.tunnels.model)
     model.tunnels.pop(name, None)
-    return _step(state, model, ("tunnel", name), None, f'tunnel "{name}" removed')
+    return record_step(state, model, ("tunnel", name), None, f'tunnel "{name}" removed')
 
 
 def putting_service(
@@ -95,7 +94,7 @@ def putting_service(
         _check_static(static.remote.get(name), spec, f'remote service "{name}"')
         model.remote[name] = spec
     summary = f'{kind} service "{name}" put'
-    step = _step(state, model, (kind, name), msgspec.json.encode(spec), summary)
+    step = record_step(state, model, (kind, name), msgspec.json.encode(spec), summary)
     _check_address(state, step)
     return step
 
@@ -110,7 +109,7 @@ def removing_service(state: State, kind: Kind, name: str, resolve: Resolve) -> S
         model.local if kind == "local" else model.remote
     )
     services.pop(name, None)
-    return _step(state, model, (kind, name), None, f'{kind} service "{name}" removed')
+    return record_step(state, model, (kind, name), None, f'{kind} service "{name}" removed')
 
 
 def binding(state: State, kind: Kind, tunnel: str, service: str, resolve: Resolve) -> Step:
@@ -123,7 +122,7 @@ def binding(state: State, kind: Kind, tunnel: str, service: str, resolve: Resolv
     if not bound_to(bindings, service, tunnel):
         bindings[service] = Bound((*bindings.get(service, Bound()).tunnels, tunnel))
     key = ("bind", f"{kind}:{tunnel}/{service}")
-    return _step(state, model, key, b"{}", f'service "{service}" bound to "{tunnel}", {kind}')
+    return record_step(state, model, key, b"{}", f'service "{service}" bound to "{tunnel}", {kind}')
 
 
 def unbinding(state: State, kind: Kind, tunnel: str, service: str, resolve: Resolve) -> Step:
@@ -138,7 +137,9 @@ def unbinding(state: State, kind: Kind, tunnel: str, service: str, resolve: Reso
     else:
         bindings.pop(service, None)
     key = ("bind", f"{kind}:{tunnel}/{service}")
-    return _step(state, model, key, None, f'service "{service}" unbound from "{tunnel}", {kind}')
+    return record_step(
+        state, model, key, None, f'service "{service}" unbound from "{tunnel}", {kind}'
+    )
 
 
 def bringing_back_tunnel(state: State, record: StoredTunnel, resolve: Resolve) -> Step:
@@ -155,6 +156,9 @@ def bringing_back_tunnel(state: State, record: StoredTunnel, resolve: Resolve) -
 
 
 def _bring_back(state: State, record: StoredTunnel, resolve: Resolve) -> Step:
+    if record.kind == "peer":
+        peer = msgspec.json.decode(record.document, type=PeerSpec)
+        return putting_peer(state, record.name, peer, resolve)
     if record.kind == "tunnel":
         spec = msgspec.json.decode(record.document, type=TunnelSpec)
         return putting_tunnel(state, record.name, spec, resolve)
@@ -168,34 +172,6 @@ def _bring_back(state: State, record: StoredTunnel, resolve: Resolve) -> Step:
     tunnel, _, service = names.partition("/")
     kind: Kind = "local" if text == "local" else "remote"
     return binding(state, kind, tunnel, service, resolve)
-
-
-def _step(
-    state: State, model: Tunnels, key: TunnelKey, document: bytes | None, summary: str
-) -> Step:
-    """Compute what a changed model does to the plan, and to the store."""
-    known = state.tunnels.records.get(key)
-    before = known or (skipped.record if (skipped := state.tunnels.skipped.get(key)) else None)
-    change = diff(_index(state.tunnels.model, key), _index(model, key), 0, None)
-    is_same = known.document == document if known is not None else document is None
-    if is_same and before is known and model == state.tunnels.model:
-        return Step()
-    if known is None and model == state.tunnels.model and before is None:
-        return Step()  # It stands in the file already, or was never there.
-    after = None if document is None else StoredTunnel(*key, document, state.revision + 1)
-    changes = (TunnelChange(key, before, after),)
-    return Step(put=change.put, remove=change.remove, tunnels=changes, model=model, summary=summary)
-
-
-def _index(model: Tunnels, key: TunnelKey) -> PlanIndex:
-    """Index the plan objects that a change of one record may touch."""
-    kind, name = key
-    objects: Objects
-    if kind == "tunnel":
-        objects = tunnel_objects(model)
-    else:
-        objects = service_objects(model, name.rpartition("/")[2])
-    return PlanIndex.of(objects)
 
 
 def _node_of(state: State) -> TunnelNode:

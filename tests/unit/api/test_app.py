@@ -118,6 +118,7 @@ async def test_the_description_is_complete(tmp_path: Path) -> None:
         table = "/v1/rules/{table}"
         paths |= {"/v1/rules", table, f"{table}:match", f"{table}/{{rule}}"}
         paths |= {"/v1/tunnels", "/v1/tunnels/{name}", "/v1/peers", "/v1/apply", "/metrics"}
+        paths |= {"/v1/peers/{name}"}
         paths |= {f"/v1/services{end}" for end in ("", "/local/{name}", "/remote/{name}")}
         paths |= {"/v1/bindings", "/v1/bindings/{kind}/{tunnel}/{service}"}
         assert described["paths"].keys() == paths

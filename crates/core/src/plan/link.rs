@@ -1,6 +1,7 @@
 //! From a change set and the present plan to the next plan. Everything that can be wrong with a plan is found here.
 
 mod rules;
+mod tunnels;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,7 +21,6 @@ use crate::preread::frame;
 use crate::session::template::Template;
 use crate::session::vars::Variable;
 use crate::tls::{Certificates, CertifiedKey, PeerTls, ServerTls, TlsContext};
-use crate::tunnel::Node;
 use crate::upstream::Upstream;
 
 /// A field that cannot be linked.
@@ -65,7 +65,7 @@ pub fn link(present: &Plan, change: &spec::ChangeSet, context: &Context<'_>) -> 
         next.settings = Arc::new(link_settings(present, settings, context)?);
     }
     put_shared(&mut next, &change.put, context)?;
-    put_tunnels(&mut next, change);
+    tunnels::change(&mut next, change)?;
     rules::change(&mut next, change)?;
     let mut left = Vec::new();
     for id in &change.remove.servers {
@@ -98,12 +98,8 @@ fn link_settings(
 ) -> Result<Settings, ApplyError> {
     let error_log = ErrorLogs::link(&settings.error_log, context.logs)
         .map_err(|message| LinkError::new("error_log", message).of("settings", "", ""))?;
-    let node = settings.tunnels.as_ref().map(|node| {
-        Node::link(node, &settings.node_name, present.settings.tunnels.as_ref())
-            .map_err(|message| LinkError::new("tunnels", message).of("settings", "", ""))
-    });
     Ok(Settings {
-        tunnels: node.transpose()?,
+        tunnels: present.settings.tunnels.clone(),
         tunnel_limits: settings.tunnels.as_ref().map(|node| Arc::new(node.limits.clone())),
         node_name: settings.node_name.clone(),
         hostname: settings.hostname.clone(),
@@ -140,22 +136,6 @@ fn put_shared(next: &mut Plan, put: &spec::Objects, context: &Context<'_>) -> Re
         next.upstreams.insert(upstream.name.as_str().into(), Arc::new(linked));
     }
     Ok(())
-}
-
-/// What needs no linking: it is looked up by name when it is used.
-fn put_tunnels(next: &mut Plan, change: &spec::ChangeSet) {
-    change.remove.tunnels.iter().for_each(|name| drop(next.tunnels.remove(name.as_str())));
-    change.remove.services.iter().for_each(|id| drop(next.services.remove(id.as_str())));
-    change.remove.bindings.iter().for_each(|id| drop(next.bindings.remove(id.as_str())));
-    for tunnel in &change.put.tunnels {
-        next.tunnels.insert(tunnel.name.as_str().into(), Arc::new(tunnel.clone()));
-    }
-    for service in &change.put.services {
-        next.services.insert(service.id.as_str().into(), Arc::new(service.clone()));
-    }
-    for binding in &change.put.bindings {
-        next.bindings.insert(binding.id.as_str().into(), Arc::new(binding.clone()));
-    }
 }
 
 fn link_server(plan: &Plan, server: &spec::Server, context: &Context<'_>) -> Result<Arc<Server>, ApplyError> {

@@ -118,7 +118,7 @@ impl Limits {
         for (id, limits) in &shared.services {
             changed |= limits.set(id, plan);
         }
-        let peers = limits.iter().flat_map(|limits| &limits.peers);
+        let peers = plan.peers.values();
         let known: HashMap<_, _> =
             peers.filter_map(|peer| Some((NodeKey(peer.key.as_slice().try_into().ok()?), peer))).collect();
         shared.peers.retain(|key, limits| Arc::strong_count(limits) > 1 || known.contains_key(key));
@@ -126,7 +126,7 @@ impl Limits {
             shared.peers.entry(*key).or_default();
         }
         for (key, limits) in &shared.peers {
-            changed |= limits.set(known.get(key).copied());
+            changed |= limits.set(known.get(key).map(|peer| &***peer));
         }
         changed
     }
@@ -156,7 +156,7 @@ impl ServiceLimits {
 }
 
 impl PeerLimits {
-    fn set(&self, spec: Option<&spec::PeerLimit>) -> bool {
+    fn set(&self, spec: Option<&spec::TunnelPeer>) -> bool {
         self.streams.most.store(spec.map_or(0, |spec| u64::from(spec.max_streams)), Relaxed);
         let (send, receive) = spec.map_or((0, 0), |spec| (spec.send_rate, spec.receive_rate));
         self.rates.set(send, receive, clock::now())

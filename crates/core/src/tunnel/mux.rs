@@ -336,12 +336,17 @@ impl Mux {
         self.wake_task(wakes);
     }
 
-    /// Breaks the streams of a service that this side has opened, or those that it serves.
-    pub(super) fn reset_service(&mut self, service: &str, is_ours: bool, wakes: &mut Wakes) {
+    /// Breaks the streams that are meant, by their service and whether this side has opened them.
+    pub(super) fn reset_streams(
+        &mut self,
+        code: Code,
+        is_meant: impl Fn(&str, bool) -> bool,
+        wakes: &mut Wakes,
+    ) {
         for (stream, state) in &mut self.streams {
-            if state.is_ours == is_ours && *state.service == *service && state.broken.is_none() {
-                state.break_with(Code::Removed, wakes);
-                Scribe(&mut self.control).reset(*stream, Code::Removed);
+            if state.broken.is_none() && is_meant(&state.service, state.is_ours) {
+                state.break_with(code, wakes);
+                Scribe(&mut self.control).reset(*stream, code);
             }
         }
         self.wake_task(wakes);

@@ -7,6 +7,7 @@ use qanat_plan as spec;
 
 use super::handshake::Trust;
 use super::identity::{Identity, NodeKey};
+use super::rules;
 
 /// `tunnels { … }`, linked.
 #[derive(Debug)]
@@ -17,7 +18,8 @@ pub struct Node {
     pub identity: Identity,
     /// What it calls itself.
     pub name: String,
-    peers: Vec<(NodeKey, spec::TunnelPeer)>,
+    /// Those that are known by their keys, by name.
+    pub(super) peers: Vec<(NodeKey, Arc<spec::TunnelPeer>)>,
 }
 
 impl Node {
@@ -28,20 +30,21 @@ impl Node {
     pub fn link(
         spec: &spec::TunnelNode,
         name: &str,
+        mut peers: Vec<Arc<spec::TunnelPeer>>,
         present: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, String> {
+        peers.sort_by(|one, other| one.name.cmp(&other.name));
         // Limits are no part of what connections were made for.
         let is_same = |present: &&Arc<Self>| {
-            present.name == name
-                && present.spec == spec::TunnelNode { limits: present.spec.limits.clone(), ..spec.clone() }
+            present.name == name && present.is_described_by(spec) && present.peers().eq(peers.iter())
         };
         if let Some(same) = present.filter(is_same) {
             return Ok(Arc::clone(same));
         }
-        let peers = spec.peers.iter().map(|peer| {
+        let peers = peers.into_iter().map(|peer| {
             let key = <[u8; 32]>::try_from(peer.key.as_slice());
             let key = key.map_err(|_| format!("the key of peer \"{}\" has not 32 bytes", peer.name))?;
-            Ok((NodeKey(key), peer.clone()))
+            Ok((NodeKey(key), peer))
         });
         Ok(Arc::new(Self {
             peers: peers.collect::<Result<_, String>>()?,
@@ -63,6 +66,13 @@ impl Node {
         }
     }
 
+    /// Whether a tunnel would be dialled just so as by `other`.
+    pub(super) fn dials_as(&self, other: &Self, tunnel: &spec::Tunnel) -> bool {
+        self.is_described_by(&other.spec)
+            && self.name == other.name
+            && self.trust(tunnel) == other.trust(tunnel)
+    }
+
     /// Whether a key needs no secret.
     pub(super) fn knows(&self, key: NodeKey) -> bool {
         self.peers.iter().any(|(known, _)| *known == key)
@@ -72,11 +82,16 @@ impl Node {
     /// knows the secret.
     pub(super) fn admits(&self, key: NodeKey, tunnel: &str) -> bool {
         let Some((_, peer)) = self.peers.iter().find(|(known, _)| *known == key) else { return true };
-        let fits = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(start) => tunnel.starts_with(start),
-            None => tunnel == pattern,
-        };
-        peer.tunnels.is_empty() || peer.tunnels.iter().any(fits)
+        peer.tunnels.is_empty() || peer.tunnels.iter().any(|pattern| rules::fits(pattern, tunnel))
+    }
+
+    /// Whether this is its description, whatever the limits are.
+    fn is_described_by(&self, spec: &spec::TunnelNode) -> bool {
+        self.spec == spec::TunnelNode { limits: self.spec.limits.clone(), ..spec.clone() }
+    }
+
+    fn peers(&self) -> impl Iterator<Item = &Arc<spec::TunnelPeer>> {
+        self.peers.iter().map(|(_, peer)| peer)
     }
 
     pub(super) fn heartbeat(&self) -> Duration {

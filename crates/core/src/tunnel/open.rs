@@ -11,8 +11,10 @@ use qanat_plan::Level;
 use qanat_wire::tunnel_frame::Code;
 use tokio::time::timeout;
 
+use super::carrier::Carrier;
 use super::dial;
 use super::mux::Request;
+use super::node::Node;
 use super::pending::{self, PendingFlow};
 use super::prove;
 use super::registry::{Tunnel, Tunnels};
@@ -72,10 +74,11 @@ pub async fn connect(
     let (patience, key) = terms(session, address);
     let tunnel = tunnels.get(&address.tunnel);
     let opened = match open(session, &tunnel, address, (key, false)) {
-        Some(stream) => Some((stream, tunnel)),
+        Ok(stream) => Some((stream, tunnel)),
+        Err(Shut::Forbidden) => return Err(forbidden(&tunnel, address)),
         // Another peer is better than waiting.
-        None if !is_last => None,
-        None => timeout(patience, come_up(session, tunnels, address, false)).await.ok(),
+        Err(Shut::Down) if !is_last => None,
+        Err(Shut::Down) => timeout(patience, come_up(session, tunnels, address, false)).await.ok(),
     };
     let Some((stream, tunnel)) = opened else {
         return Err(failed(&format!("tunnel {} is down", address.tunnel)));
@@ -116,9 +119,13 @@ pub fn open_flow(session: &Session, address: &TunnelAddress, is_last: bool) -> i
     let tunnels = session.plan.tunnel_registry.as_ref().ok_or_else(down)?;
     let tunnel = tunnels.get(&address.tunnel);
     let (patience, key) = terms(session, address);
-    if let Some(flow) = open(session, &tunnel, address, (key, true)) {
-        tunnel.counters.opened.fetch_add(1, Relaxed);
-        return Ok(Flow::Open(flow));
+    match open(session, &tunnel, address, (key, true)) {
+        Ok(flow) => {
+            tunnel.counters.opened.fetch_add(1, Relaxed);
+            return Ok(Flow::Open(flow));
+        }
+        Err(Shut::Forbidden) => return Err(io::Error::other(forbidden(&tunnel, address))),
+        Err(Shut::Down) => {}
     }
     if !is_last || patience.is_zero() {
         return Err(down());
@@ -156,15 +163,28 @@ fn terms<'a>(session: &'a Session, address: &TunnelAddress) -> (Duration, &'a [u
     (patience, service.map(|service| service.key.as_slice()).unwrap_or_default())
 }
 
+/// Why nothing can be opened through a tunnel now.
+enum Shut {
+    /// No carrier is up.
+    Down,
+    /// The rules for whoever is at the other end do not let clients be sent there.
+    Forbidden,
+}
+
 /// A stream, or a flow, on a carrier that is up now.
 fn open(
     session: &Session,
     tunnel: &Tunnel,
     address: &TunnelAddress,
     (key, is_flow): (&[u8], bool),
-) -> Option<TunnelStream> {
-    let carrier = tunnel.pick()?;
-    let tunnels = session.plan.tunnel_registry.as_ref()?;
+) -> Result<TunnelStream, Shut> {
+    let tunnels = session.plan.tunnel_registry.as_ref().ok_or(Shut::Down)?;
+    let node = rules_for(session);
+    let may_use =
+        |carrier: &Carrier| node.as_ref().is_none_or(|node| node.may_offer(carrier.key, &address.service));
+    let shut =
+        || if node.is_some() && tunnel.pick(|_| true).is_some() { Shut::Forbidden } else { Shut::Down };
+    let carrier = tunnel.pick(may_use).ok_or_else(shut)?;
     let limits = tunnels.limits.service(&format!("local:{}", address.service), &session.plan);
     let inet = |address: &Address| match address {
         Address::Inet(address) => Some(*address),
@@ -176,9 +196,25 @@ fn open(
         client: inet(&session.client),
         local: inet(session.local.as_ref().unwrap_or(&session.listener.address)),
         proof: (!key.is_empty()).then(|| prove::service(key, &carrier.exporter, number, &address.service)),
-    })?;
+    });
+    let stream = stream.ok_or(Shut::Down)?;
     stream.limit(Arc::clone(&limits.rates));
-    Some(stream)
+    Ok(stream)
+}
+
+/// This node with the rules of this moment, which may be newer than the session; none if no peer has any.
+fn rules_for(session: &Session) -> Option<Arc<Node>> {
+    if session.plan.peers.is_empty() {
+        return None;
+    }
+    let now = session.plan.tunnel_registry.as_ref().and_then(|tunnels| tunnels.plan());
+    now.as_ref().unwrap_or(&session.plan).settings.tunnels.clone()
+}
+
+fn forbidden(tunnel: &Tunnel, address: &TunnelAddress) -> SessionError {
+    tunnel.counters.rejected.fetch_add(1, Relaxed);
+    let code = Code::Forbidden.name();
+    failed(&format!("service {} through tunnel {}: {code}", address.service, address.tunnel))
 }
 
 /// Waits for a tunnel that leads to the service: the one that the session was sent to, or whichever one its local
@@ -196,7 +232,7 @@ pub(super) async fn come_up(
         let key = service.map(|service| service.key.as_slice()).unwrap_or_default();
         for address in iter::once(address.clone()).chain(bound(session, plan)) {
             let tunnel = tunnels.get(&address.tunnel);
-            if let Some(stream) = open(session, &tunnel, &address, (key, is_flow)) {
+            if let Ok(stream) = open(session, &tunnel, &address, (key, is_flow)) {
                 return (stream, tunnel);
             }
         }

@@ -21,6 +21,7 @@ use super::limits::{Limits, TunnelLimits};
 use super::mux::CarrierRates;
 use super::node::Node;
 use super::prove::Role;
+use super::refusals::Refusals;
 use super::retire;
 use crate::clock;
 use crate::gateway::worker::Thread;
@@ -58,6 +59,7 @@ pub(super) struct Tunnel {
     pub(super) counters: Counters,
     /// Its own, and those of all.
     limits: (TunnelLimits, Arc<Limits>),
+    pub(super) refusals: Arc<Refusals>,
 }
 
 /// Totals of a tunnel since its name was first heard.
@@ -115,6 +117,7 @@ impl Tunnel {
             serving: AtomicU64::new(0),
             counters: Counters::default(),
             limits: (TunnelLimits::default(), Arc::clone(&tunnels.limits)),
+            refusals: Arc::default(),
         }
     }
 
@@ -167,11 +170,11 @@ impl Tunnel {
         self.changed.notify_waiters();
     }
 
-    /// A carrier for a new stream: one of this thread if there is one, or the least busy.
-    pub(super) fn pick(&self) -> Option<Arc<Carrier>> {
+    /// A carrier for a new stream, of those that may be used: one of this thread if there is one, or the least busy.
+    pub(super) fn pick(&self, may_use: impl Fn(&Carrier) -> bool) -> Option<Arc<Carrier>> {
         let here = thread::current().id();
         let state = self.state.lock();
-        let open = || state.carriers.iter().filter(|carrier| carrier.is_open());
+        let open = || state.carriers.iter().filter(|carrier| carrier.is_open() && may_use(carrier));
         let load = |carrier: &&Arc<Carrier>| carrier.with(|mux, _| (mux.backlog(), mux.count()));
         let nearest = open().filter(|carrier| carrier.thread == here).min_by_key(load);
         nearest.or_else(|| open().min_by_key(load)).cloned()
@@ -242,6 +245,11 @@ impl Tunnels {
         (stirred, self.plan.lock().upgrade())
     }
 
+    /// What is configured now.
+    pub(super) fn plan(&self) -> Option<Arc<Plan>> {
+        self.plan.lock().upgrade()
+    }
+
     /// All that are known.
     pub(super) fn all(&self) -> Vec<Arc<Tunnel>> {
         let mut all: Vec<_> = self.known.lock().values().cloned().collect();
@@ -264,7 +272,8 @@ impl Tunnels {
         for one in self.all() {
             if tunnel.is_none_or(|name| *one.name == *name) {
                 for carrier in one.with(|state| state.carriers.clone()) {
-                    carrier.with(|mux, wakes| mux.reset_service(service, is_local, wakes));
+                    let is_meant = |name: &str, is_ours| name == service && is_ours == is_local;
+                    carrier.with(|mux, wakes| mux.reset_streams(Code::Removed, is_meant, wakes));
                 }
             }
         }
@@ -328,7 +337,7 @@ impl Tunnels {
             let tunnel = self.get(name);
             let is_same = |dialling: &Dialling| {
                 (&dialling.spec.dial, &dialling.spec.peer) == (&spec.dial, &spec.peer)
-                    && Arc::ptr_eq(&dialling.node, node)
+                    && dialling.node.dials_as(node, spec)
             };
             if tunnel.with(|state| state.dialling.as_ref().is_some_and(is_same)) {
                 continue;

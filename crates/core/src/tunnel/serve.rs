@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use qanat_plan::{Level, Protocol};
+use qanat_plan::Protocol;
 use qanat_wire::tunnel_frame::Code;
 
 use super::carrier::Carrier;
@@ -62,7 +62,7 @@ pub(super) fn begin(
             tunnel.counters.refused.fetch_add(1, Relaxed);
             let service = &request.service;
             let line = format!("tunnel {}: service {service} refused: {}", tunnel.name, code.name());
-            plan.settings.error_log.write(Level::Error, &line);
+            tunnel.refusals.tell(worker, code, line);
             stream.reset_on_close(code);
             return;
         }
@@ -94,6 +94,11 @@ fn admit(
     request: &Request,
 ) -> Result<Arc<Listener>, Code> {
     let name = &request.service;
+    let node = plan.settings.tunnels.as_ref().ok_or(Code::Forbidden)?;
+    // Whoever may not have it does not learn whether it is there.
+    if !node.may_consume(carrier.key, name) {
+        return Err(Code::Forbidden);
+    }
     let service = plan.services.get(&*format!("remote:{name}")).ok_or(Code::NoService)?;
     let binding = plan.bindings.get(&*format!("{}/{name}", tunnel.name)).ok_or(Code::NotBound)?;
     let is_proved = match (&service.key, &request.proof) {
@@ -106,8 +111,7 @@ fn admit(
     if !is_proved {
         return Err(Code::KeyMismatch);
     }
-    let most = plan.settings.tunnels.as_ref().map_or(0, |node| u64::from(node.spec.max_streams));
-    if tunnel.serving.load(Relaxed) >= most {
+    if tunnel.serving.load(Relaxed) >= u64::from(node.spec.max_streams) {
         return Err(Code::Limit);
     }
     let listener = plan.listeners.get(binding.listener.as_str()).ok_or(Code::NoService)?;

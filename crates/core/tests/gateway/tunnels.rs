@@ -38,12 +38,11 @@ impl Node {
             key: pair.serialize_der(),
             generation: 1,
             secret: secret.to_vec(),
-            peers: Vec::new(),
             heartbeat_s: 10,
             carriers: 2,
             handshake_timeout_ms: 5000,
             max_streams: 1000,
-            limits: spec::TunnelLimits { buffer_limit: 256 << 20, peers: Vec::new() },
+            limits: spec::TunnelLimits { buffer_limit: 256 << 20 },
         };
         let settings = spec::Settings { tunnels: Some(tunnels), ..settings(512) };
         let gateway = Gateway::new(&spec::Options { schema: spec::SCHEMA, workers: 2 }).unwrap();

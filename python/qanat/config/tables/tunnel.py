@@ -35,9 +35,10 @@ ROWS = (
         TUNNELS,
         (2, MANY),
         "A gateway that is known by its key, `ed25519:HEX`; `tunnels=NAME,NAME*` limits the "
-        "tunnels that it may bring up here. Of all of its tunnels together, `send_rate=SIZE` and "
-        "`receive_rate=SIZE` limit the bytes a second, `max_streams=NUMBER` the streams that it "
-        "may have open here.",
+        "tunnels that it may bring up here, `consume=NAME,NAME*` the remote services that it may "
+        "open, `offer=NAME,NAME*` its services that clients are sent to; `off` is none. Of all of "
+        "its tunnels together, `send_rate=SIZE` and `receive_rate=SIZE` limit the bytes a second, "
+        "`max_streams=NUMBER` the streams that it may have open here.",
         repeats=True,
     ),
     Row(

@@ -1,0 +1,123 @@
+"""What the gateway shows of itself and of the gateways that it knows or is connected to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+from qanat.control.tunnel_identity import identity_of
+from qanat.control.tunnel_views import seen_tunnels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qanat.compiler.tunnel_peers import PeerSpec
+    from qanat.control.engine import Engine
+    from qanat.control.state import State
+
+
+class PeerCarrierView(msgspec.Struct, frozen=True):
+    """A connection to another gateway."""
+
+    tunnel: str
+    index: int
+    role: Literal["dialler", "acceptor"]
+    address: str
+    up_ms: int
+
+
+class PeerView(msgspec.Struct, frozen=True, kw_only=True):
+    """Another gateway: one that is `known` by its key, or that is connected by the secret.
+
+    `tunnels` are the names that it may bring up here, any if there are none; `consume` are the
+    remote services of this gateway that it may open, and `offer` its services that clients are sent
+    to, null for whatever is bound. Those that stand in the file are not `dynamic`.
+    """
+
+    name: str
+    key: str
+    known: bool
+    tunnels: tuple[str, ...]
+    offer: tuple[str, ...] | None
+    consume: tuple[str, ...] | None
+    send_rate: int
+    receive_rate: int
+    max_streams: int
+    carriers: tuple[PeerCarrierView, ...]
+    dynamic: bool
+
+
+class PeersView(msgspec.Struct, frozen=True):
+    """This gateway as others know it, and the others. Without `tunnels` there is no key."""
+
+    node: str
+    key: str | None
+    has_secret: bool
+    listen: tuple[str, ...]
+    peers: tuple[PeerView, ...]
+
+
+def peers_view(state: State, engine: Engine) -> PeersView:
+    """Show who this gateway is, and the others that it knows or is connected to."""
+    node = state.compiled.settings.tunnels
+    name = state.compiled.process.node_name
+    if node is None:
+        return PeersView(name, None, False, (), ())
+    key = load_der_private_key(node.key, None)
+    public = identity_of(key).public if isinstance(key, Ed25519PrivateKey) else None
+    arrivals = state.index.listeners.values()
+    listen = tuple(item.address for item in arrivals if item.role == "tunnels")
+    carriers: dict[str, list[PeerCarrierView]] = {}
+    names: dict[str, str] = {}
+    for seen in seen_tunnels(engine):
+        for one in seen.carriers:
+            view = PeerCarrierView(seen.name, one.index, one.role, one.address, one.up_ms)
+            carriers.setdefault(one.key, []).append(view)
+            names[one.key] = one.node
+    known = state.tunnels.model.peers.items()
+    peers = [_known(state, name, spec, carriers.pop(spec.key.lower(), ())) for name, spec in known]
+    peers += (_stranger(names[key], key, found) for key, found in carriers.items())
+    return PeersView(name, public, bool(node.secret), listen, tuple(peers))
+
+
+def peer_view(state: State, engine: Engine, name: str) -> PeerView | None:
+    """Show one known peer; None if there is none of this name."""
+    found = (peer for peer in peers_view(state, engine).peers if peer.known)
+    return next((peer for peer in found if peer.name == name), None)
+
+
+def _known(
+    state: State, name: str, spec: PeerSpec, carriers: Sequence[PeerCarrierView]
+) -> PeerView:
+    return PeerView(
+        name=name,
+        key=spec.key.lower(),
+        known=True,
+        tunnels=spec.tunnels,
+        offer=spec.offer,
+        consume=spec.consume,
+        send_rate=spec.send_rate,
+        receive_rate=spec.receive_rate,
+        max_streams=spec.max_streams,
+        carriers=tuple(carriers),
+        dynamic=("peer", name) in state.tunnels.records,
+    )
+
+
+def _stranger(name: str, key: str, carriers: Sequence[PeerCarrierView]) -> PeerView:
+    return PeerView(
+        name=name,
+        key=key,
+        known=False,
+        tunnels=(),
+        offer=None,
+        consume=None,
+        send_rate=0,
+        receive_rate=0,
+        max_streams=0,
+        carriers=tuple(carriers),
+        dynamic=False,
+    )

@@ -79,9 +79,12 @@ def test_a_session_through_a_tunnel_counts_once(
     for _ in range(2):
         visit(stack, near, service)
     # Who comes to a socket counts for it and for the one to the target: two and two and two.
+    port = far.gateway.ports["beside"]
     for _ in range(2):
-        assert talks(stack.enter_context(connect(far.gateway.ports["beside"])))
+        assert talks(stack.enter_context(connect(port)))
     far.gateway.wait_for_log("6 worker_connections are not enough")
-    waiting = stack.enter_context(connect(far.gateway.ports["beside"]))
+    before, _, _ = far.gateway.error_log().partition("worker_connections are not enough")
+    assert before.count(f" connected to 127.0.0.1:{port}\n") == 2
+    waiting = stack.enter_context(connect(port))
     far.delete("/tunnel", name="t").raise_for_status()
     assert talks(waiting)

@@ -146,6 +146,19 @@ def test_a_thousand_services_get_ports_of_their_own_in_one_call(node: Node) -> N
     assert len({service["addr"] for service in services.values()}) == 1000
 
 
+def test_a_peer_and_the_tunnel_that_wants_it_come_and_go_together(node: Node) -> None:
+    key = "ed25519:" + "5a" * 32
+    both = {
+        "peers": {"gate": {"key": key, "consume": ["web"]}},
+        "tunnels": {"t": {"dest": f"127.0.0.1:{node.gateway.ports['later']}", "peer": "gate"}},
+    }
+    assert applied(node, **both)["put"] == ["peers/gate", "tunnels/t"]
+    wanted = apply(node, peers={"gate": None})
+    assert (wanted.status_code, "t" in wanted.json()["error"]["message"]) == (409, True)
+    gone = applied(node, peers={"gate": None}, tunnels={"t": None})
+    assert gone["removed"] == ["tunnels/t", "peers/gate"]
+
+
 def test_the_command_applies_a_file(node: Node, tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.json"
     wanted.write_text('{"services": {"remote": {"s": {"addr": "127.0.0.1:9"}}}}')

@@ -1,4 +1,4 @@
-"""The body of `/v1/apply`: tunnels, services and bindings, each as its own route takes it."""
+"""The body of `/v1/apply`: peers, tunnels, services, bindings, each as its own route takes it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 # msgspec reads the annotations.
+from qanat.api.peer_bodies import PeerBody  # noqa: TC001
 from qanat.api.tunnel_bodies import LocalBody, RemoteBody, TunnelBody  # noqa: TC001
 from qanat.control.tunnel_batch import Wanted
 
@@ -37,6 +38,7 @@ class BindingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ApplyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What there is to be, each as `PUT` takes it; null removes, and what is not named stays."""
 
+    peers: dict[str, PeerBody | None] = {}
     tunnels: dict[str, TunnelBody | None] = {}
     services: ServicesBody = msgspec.field(default_factory=ServicesBody)
     bindings: BindingsBody = msgspec.field(default_factory=BindingsBody)
@@ -45,6 +47,7 @@ class ApplyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Make what the change is computed from."""
         services, bindings = self.services, self.bindings
         return Wanted(
+            peers=_specs(self.peers),
             tunnels=_specs(self.tunnels),
             local=_specs(services.local),
             remote=_specs(services.remote),

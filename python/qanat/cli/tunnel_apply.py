@@ -1,4 +1,4 @@
-"""`qanat tunnel apply`: tunnels, services and bindings of a file, in one change."""
+"""`qanat tunnel apply`: peers, tunnels, services and bindings of a file, in one change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def apply_command(
     ],
     as_json: Json = False,
 ) -> None:
-    """Make tunnels, services and bindings as a file says: all of it, or nothing.
+    """Make peers, tunnels, services and bindings as a file says: all of it, or nothing.
 
     What the file does not name stays, null removes, and what is as it should be is not touched: the
     same file can be applied again and again.

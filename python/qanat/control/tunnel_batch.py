@@ -1,4 +1,4 @@
-"""Many tunnels, services and bindings in one change: all of it, or nothing."""
+"""Many peers, tunnels, services and bindings in one change: all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from qanat.compiler.tunnels import Bound
 from qanat.control.errors import InvalidRequest
 from qanat.control.index import PlanIndex, diff
 from qanat.control.state import Step
+from qanat.control.tunnel_peers import putting_peer, removing_peer
 from qanat.control.tunnel_state import TunnelChange, TunnelState
 from qanat.control.tunnels import (
     binding,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from qanat.compiler.compilation import Resolve
+    from qanat.compiler.tunnel_peers import PeerSpec
     from qanat.compiler.tunnels import Kind, LocalService, RemoteService, TunnelSpec
     from qanat.control.state import State
     from qanat.control.tunnel_state import TunnelKey
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 class Wanted:
     """What there is to be, by name; None is removed, and what is not named stays as it is."""
 
+    peers: Mapping[str, PeerSpec | None] = field(default_factory=dict)
     tunnels: Mapping[str, TunnelSpec | None] = field(default_factory=dict)
     local: Mapping[str, LocalService | None] = field(default_factory=dict)
     remote: Mapping[str, RemoteService | None] = field(default_factory=dict)
@@ -67,7 +70,7 @@ def applying(state: State, wanted: Wanted, resolve: Resolve) -> Step:
     if not changes:
         return Step()
     plan = diff(state.index, ahead.index, 0, None)
-    summary = f"{len(changes)} tunnels, services and bindings applied"
+    summary = f"{len(changes)} peers, tunnels, services and bindings applied"
     records = tuple(changes.values())
     return Step(
         put=plan.put,
@@ -91,6 +94,9 @@ def _ahead_of(state: State) -> State:
 def _parts(state: State, wanted: Wanted) -> Iterator[tuple[str, partial[Step]]]:
     """List the changes one by one; what goes comes first, to leave its addresses to others."""
     yield from _removals(wanted)
+    for name, peer in wanted.peers.items():
+        if peer is not None:
+            yield f"peers.{name}", partial(putting_peer, name=name, spec=peer)
     for name, tunnel in wanted.tunnels.items():
         if tunnel is not None:
             yield f"tunnels.{name}", partial(putting_tunnel, name=name, spec=tunnel)
@@ -100,6 +106,10 @@ def _parts(state: State, wanted: Wanted) -> Iterator[tuple[str, partial[Step]]]:
                 part = partial(putting_service, kind=kind, name=name, spec=spec)
                 yield f"services.{kind}.{name}", part
     yield from _bindings(state, wanted)
+    for name, peer in wanted.peers.items():
+        if peer is None:
+            # By now no tunnel wants it.
+            yield f"peers.{name}", partial(removing_peer, name=name)
 
 
 def _removals(wanted: Wanted) -> Iterator[tuple[str, partial[Step]]]:

@@ -1,4 +1,4 @@
-"""`/v1/apply`: many tunnels, services and bindings in one change."""
+"""`/v1/apply`: many peers, tunnels, services and bindings in one change."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def router(gateway: LiveGateway) -> APIRouter:
         openapi_extra=with_body("ApplyBody"),
     )
     async def apply(request: Request) -> Response:
-        """Make tunnels, services and bindings as the body says, in one change: all, or nothing.
+        """Make peers, tunnels, services and bindings as the body says: all of it, or nothing.
 
         What is as it should be is not touched, so the same body can be sent again and again.
         """
@@ -58,4 +58,4 @@ def _path(change: TunnelChange) -> str:
     kind, name = change.key
     if kind == "bind":
         return f"bindings/{name.replace(':', '/', 1)}"
-    return f"tunnels/{name}" if kind == "tunnel" else f"services/{kind}/{name}"
+    return f"{kind}s/{name}" if kind in {"tunnel", "peer"} else f"services/{kind}/{name}"

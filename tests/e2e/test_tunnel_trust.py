@@ -10,9 +10,7 @@ import pytest
 from tests.harness.clients import connect
 from tests.harness.forwarding import Forwarding, seconds_to_reset, talks
 from tests.harness.servers import echo, serve
-from tests.harness.tunnels import Node, new_secret, start_node, stop_node
-
-from qanat.control.tunnel_identity import identity_of, read_key
+from tests.harness.tunnels import Node, key_of, new_secret, start_node, stop_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +23,6 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def key_of(folder: Path, name: str) -> str:
-    """Make the key of a node before it starts; return its public half."""
-    state = folder / name / "state"
-    state.mkdir(parents=True)
-    return identity_of(read_key(state)).public
-
-
 def start(stack: ExitStack, folder: Path, name: str, more: str, secret: str = "") -> Node:
     """Start a node; without a common secret it has one of its own."""
     node = start_node(folder / name, name, secret or new_secret(), more)
@@ -40,7 +31,7 @@ def start(stack: ExitStack, folder: Path, name: str, more: str, secret: str = ""
 
 
 def test_pinned_keys_need_no_common_secret(stack: ExitStack, tmp_path: Path) -> None:
-    keys = {name: key_of(tmp_path, name) for name in "ab"}
+    keys = {name: key_of(tmp_path / name) for name in "ab"}
     a = start(stack, tmp_path, "a", f"peer b {keys['b']};")
     b = start(stack, tmp_path, "b", f"peer a {keys['a']};")
     dest = ["127.0.0.1", b.tunnel_port]
@@ -49,7 +40,7 @@ def test_pinned_keys_need_no_common_secret(stack: ExitStack, tmp_path: Path) -> 
 
 
 def test_another_key_than_the_pinned_one_is_not_trusted(stack: ExitStack, tmp_path: Path) -> None:
-    keys = {name: key_of(tmp_path, name) for name in "abc"}
+    keys = {name: key_of(tmp_path / name) for name in "abc"}
     a = start(stack, tmp_path, "a", f"peer b {keys['b']};")
     stranger = start(stack, tmp_path, "c", f"peer a {keys['a']};")
     dest = ["127.0.0.1", stranger.tunnel_port]
@@ -58,7 +49,7 @@ def test_another_key_than_the_pinned_one_is_not_trusted(stack: ExitStack, tmp_pa
 
 
 def test_a_peer_brings_up_only_tunnels_that_it_may(stack: ExitStack, tmp_path: Path) -> None:
-    keys = {name: key_of(tmp_path, name) for name in "ab"}
+    keys = {name: key_of(tmp_path / name) for name in "ab"}
     a = start(stack, tmp_path, "a", f"peer b {keys['b']};")
     b = start(stack, tmp_path, "b", f"peer a {keys['a']} tunnels=home,office-*;")
     dest = ["127.0.0.1", b.tunnel_port]
@@ -88,6 +79,8 @@ def test_strangers_delay_nobody_and_harm_nothing(pair: tuple[Node, Node]) -> Non
                 stranger.sendall(os.urandom(1000))
         way = Forwarding(a, b, target).make()
         assert way.is_served()
+        assert b.client.get("/v1/peers").json()["handshakes"]["under_way"] >= 25
+        assert 'qanat_tunnel_handshakes_total{outcome="not_tls"}' in b.client.get("/metrics").text
 
 
 def test_more_streams_than_max_streams_are_refused(stack: ExitStack, tmp_path: Path) -> None:

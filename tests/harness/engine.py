@@ -58,6 +58,8 @@ class MemoryEngine:
             return msgspec.msgpack.encode(self._rule_counts())
         if what == "tunnels":
             return msgspec.msgpack.encode([])
+        if what == "tunnel_handshakes":
+            return msgspec.msgpack.encode({})
         assert what == "servers"
         counts = {ident: self.open_sessions.get(ident, 0) for ident in self.plan.servers}
         return msgspec.msgpack.encode(counts)

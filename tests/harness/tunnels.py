@@ -12,6 +12,8 @@ import httpx
 from tests.harness.gateway import Gateway
 from tests.harness.waiting import until
 
+from qanat.control.tunnel_identity import identity_of, read_key
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -103,6 +105,13 @@ def stop_node(node: Node) -> None:
     """Stop a gateway; its log must hold no alarm."""
     node.client.close()
     node.gateway.close()
+
+
+def key_of(folder: Path) -> str:
+    """Make the key of a node that is not there yet; return its public half."""
+    state = folder / "state"
+    state.mkdir(parents=True)
+    return identity_of(read_key(state)).public
 
 
 def new_secret() -> str:

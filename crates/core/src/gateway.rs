@@ -131,7 +131,7 @@ impl Gateway {
         if let (Some(before), Some(node)) = (&before.settings.tunnels, &plan.settings.tunnels)
             && !Arc::ptr_eq(before, node)
         {
-            self.shared.tunnels.enforce(before, node);
+            self.shared.tunnels.enforce(node);
         }
         Ok(())
     }

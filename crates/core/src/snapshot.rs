@@ -44,6 +44,7 @@ pub fn read(shared: &Shared, workers: &[Arc<Worker>], what: &str) -> Option<Vec<
         "upstreams" => encode(&upstreams(shared)),
         "tunnels" => encode(&shared.tunnels.snapshot()),
         "tunnel_limits" => encode(&shared.tunnels.limits()),
+        "tunnel_handshakes" => encode(&shared.tunnels.handshakes()),
         "rules" => encode(&rules(shared)),
         _ => None,
     }

@@ -5,6 +5,7 @@
 //! frames are `qanat_wire::tunnel_frame`'s, the streams of a carrier are [`mux`], its task is [`carrier`].
 
 mod accept;
+mod backoff;
 mod carrier;
 mod dial;
 mod gate;
@@ -16,19 +17,22 @@ mod node;
 mod open;
 mod pending;
 mod prove;
+mod pulse;
+mod reconcile;
 mod refusals;
 mod registry;
 mod retire;
 mod rules;
 mod serve;
 mod snapshot;
+mod strangers;
 mod stream;
 
 pub use accept::welcome;
 pub use dial::{code_of, probe};
 pub use gate::{Gate, Gates};
 pub use node::Node;
-pub use open::{Flow, TunnelAddress, answer, connect, note_way, open_flow, refusal};
+pub use open::{Flow, TunnelAddress, answer, connect, note_way, open_flow, poll_gone, refusal};
 pub use pending::PendingFlow;
 pub use registry::Tunnels;
 pub use snapshot::{LimitsSnapshot, TunnelSnapshot};

@@ -14,6 +14,9 @@ pub struct TunnelNode {
     /// `secret`: shared by both ends of a tunnel; empty without one.
     #[serde(with = "crate::tls::blob")]
     pub secret: Vec<u8>,
+    /// Further ones: they prove a caller, too, but nothing is dialled with them.
+    #[serde(with = "crate::tls::blobs")]
+    pub former_secrets: Vec<Vec<u8>>,
     /// Seconds without a byte after which a carrier is probed; three times that ends it.
     pub heartbeat_s: u16,
     /// Carriers of a tunnel.

@@ -75,6 +75,7 @@ class _Reading(Collector):
         yield from self._peers()
         yield from self._rules()
         yield from self._tunnels()
+        yield from self._handshakes()
 
     def _whole(self) -> Iterator[Metric]:
         view, status = self._gateway.status(), self._read("status")
@@ -138,6 +139,20 @@ class _Reading(Collector):
             ("qanat_carrier_round_trip_seconds", "Time that the last ping of a carrier took."),
             labels,
             ((names, carrier["rtt_us"] / _MICROSECONDS) for names, carrier in carriers),
+        )
+
+    def _handshakes(self) -> Iterator[Metric]:
+        counts: dict[str, int] = self._read("tunnel_handshakes")
+        under_way = counts.pop("under_way")
+        meaning = "Connections to where tunnels are brought up whose handshake is under way."
+        yield _metric(("qanat_tunnel_handshakes_under_way", meaning), (), [((), under_way)])
+        yield _metric(
+            (
+                "qanat_tunnel_handshakes_total",
+                "Handshakes of others, by what came of them.",
+            ),
+            ("outcome",),
+            (((outcome,), count) for outcome, count in counts.items()),
         )
 
     def _read(self, what: str) -> Any:  # noqa: ANN401 - as many shapes as snapshots

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _HEX_SECRET = re.compile(r"[0-9a-fA-F]{64,}")
 _LEAST_SECRET = 16  # bytes: 128 bits cannot be guessed
+_MOST_SECRETS = 4
 _MOST_CARRIERS = 16
 _MOST_STREAMS = 1_000_000
 
@@ -125,7 +126,13 @@ def _read_secret(compilation: Compilation, block: TunnelsBlock, entry: Directive
         secret = _secret_of(os.environ.get(place, ""), f"environment variable {place}")
     else:
         raise Refused('a secret is "file:PATH", "env:NAME" or 64 hexadecimal digits')
-    block.node = structs.replace(block.node, secret=secret)
+    if not block.node.secret:
+        block.node = structs.replace(block.node, secret=secret)
+        return
+    former = (*block.node.former_secrets, secret)
+    if len(former) >= _MOST_SECRETS or secret == block.node.secret:
+        raise Refused(f'at most {_MOST_SECRETS} different "secret" are believed')
+    block.node = structs.replace(block.node, former_secrets=former)
 
 
 def _secret_of_file(path: Path) -> bytes:

@@ -31,6 +31,7 @@ class TunnelNode(Record, frozen=True, kw_only=True):
     key: bytes
     generation: int
     secret: bytes = b""
+    former_secrets: tuple[bytes, ...] = ()
     heartbeat_s: int = 10
     carriers: int = 2
     handshake_timeout_ms: int = 5000

@@ -50,6 +50,27 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     dynamic: bool
 
 
+class HandshakesView(msgspec.Struct, frozen=True):
+    """What has become of those who connected to where tunnels are brought up.
+
+    `under_way` are trying now. Totals since the start: `succeeded`; closed unheard, because
+    `crowded` (1,024 at once) or `crowded_address` (64 of one address); `not_tls`; `not_trusted`,
+    with another secret or key; `refused`, because the name is taken or not allowed to them;
+    without a `version` in common; broken off for what they said (`protocol`); `timed_out`.
+    """
+
+    under_way: int = 0
+    succeeded: int = 0
+    crowded: int = 0
+    crowded_address: int = 0
+    not_tls: int = 0
+    not_trusted: int = 0
+    refused: int = 0
+    version: int = 0
+    protocol: int = 0
+    timed_out: int = 0
+
+
 class PeersView(msgspec.Struct, frozen=True):
     """This gateway as others know it, and the others. Without `tunnels` there is no key."""
 
@@ -58,6 +79,7 @@ class PeersView(msgspec.Struct, frozen=True):
     has_secret: bool
     listen: tuple[str, ...]
     peers: tuple[PeerView, ...]
+    handshakes: HandshakesView
 
 
 def peers_view(state: State, engine: Engine) -> PeersView:
@@ -65,7 +87,7 @@ def peers_view(state: State, engine: Engine) -> PeersView:
     node = state.compiled.settings.tunnels
     name = state.compiled.process.node_name
     if node is None:
-        return PeersView(name, None, False, (), ())
+        return PeersView(name, None, False, (), (), HandshakesView())
     key = load_der_private_key(node.key, None)
     public = identity_of(key).public if isinstance(key, Ed25519PrivateKey) else None
     arrivals = state.index.listeners.values()
@@ -80,7 +102,8 @@ def peers_view(state: State, engine: Engine) -> PeersView:
     known = state.tunnels.model.peers.items()
     peers = [_known(state, name, spec, carriers.pop(spec.key.lower(), ())) for name, spec in known]
     peers += (_stranger(names[key], key, found) for key, found in carriers.items())
-    return PeersView(name, public, bool(node.secret), listen, tuple(peers))
+    handshakes = msgspec.msgpack.decode(engine.snapshot("tunnel_handshakes"), type=HandshakesView)
+    return PeersView(name, public, bool(node.secret), listen, tuple(peers), handshakes)
 
 
 def peer_view(state: State, engine: Engine, name: str) -> PeerView | None:

@@ -1,7 +1,6 @@
 //! Carriers that others dial: whoever connects to the tunnel listener.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use qanat_plan::Level;
 use qanat_wire::tunnel_frame::Code;
@@ -17,44 +16,27 @@ use super::prove::Role;
 use super::serve;
 use crate::gateway::shared::Worker;
 
-/// Handshakes that may be under way on one worker: strangers must not use up its memory.
-const MOST_HANDSHAKES: usize = 1024;
-
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
-
-/// A handshake under way.
-struct Slot;
-
-impl Slot {
-    fn take() -> Option<Self> {
-        let has_room = UNDER_WAY.fetch_add(1, Relaxed) < MOST_HANDSHAKES;
-        let slot = Self;
-        has_room.then_some(slot)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Runs a connection to a tunnel listener to its end.
 pub async fn welcome(worker: Arc<Worker>, node: Arc<Node>, socket: TcpStream) {
-    let address = socket.peer_addr().map_or_else(|_| String::new(), |address| address.to_string());
-    let Some(slot) = Slot::take() else {
-        log(&worker, Level::Warn, &format!("tunnel listener: too many handshakes, {address} is refused"));
-        return;
+    let Ok(address) = socket.peer_addr() else { return };
+    let strangers = &worker.shared.tunnels.strangers;
+    let complain = |text: &str| {
+        if let Some(line) = strangers.line(&format!("{address}: {text}")) {
+            log(&worker, Level::Warn, &line);
+        }
+    };
+    let stranger = match strangers.admit(address.ip()) {
+        Ok(stranger) => stranger,
+        Err(crowd) => return complain(&crowd.to_string()),
     };
     let greeted = timeout(node.handshake_timeout(), greet(&worker, &node, socket)).await;
-    drop(slot);
-    let ready = match greeted.unwrap_or(Err(Failure::TimedOut)) {
+    let greeted = greeted.unwrap_or(Err(Failure::TimedOut));
+    drop(stranger);
+    strangers.count(&greeted);
+    let ready = match greeted {
         Ok(ready) if ready.theirs.is_probe => return,
         Ok(ready) => ready,
-        Err(failure) => {
-            log(&worker, Level::Warn, &format!("tunnel listener: {address}: {failure}"));
-            return;
-        }
+        Err(failure) => return complain(&failure.to_string()),
     };
     let tunnel = worker.shared.tunnels.get(&ready.theirs.tunnel);
     // Somebody may have come in between.
@@ -62,12 +44,16 @@ pub async fn welcome(worker: Arc<Worker>, node: Arc<Node>, socket: TcpStream) {
         return;
     }
     let session = (ready.theirs.carrier, ready.theirs.generation);
-    let carrier = Carrier::new(Arc::clone(&tunnel.name), session, &ready, Role::Acceptor);
+    let carrier = Carrier::new(Arc::clone(&tunnel.name), session, &ready, Role::Acceptor, node.heartbeat());
     let _joined = serve::Joined::new(&tunnel, &carrier);
+    // Whom to trust may have changed since the handshake began.
+    if !worker.shared.tunnels.still_admits(&carrier) {
+        carrier.end(Code::Forbidden);
+    }
     let (name, index) = (&tunnel.name, carrier.index);
     log(&worker, Level::Notice, &format!("tunnel {name} is up: carrier {index} from {address}"));
     let opened = |stream, request: Request| serve::begin(&worker, &tunnel, &carrier, stream, &request);
-    let end = carrier::run(&carrier, ready, node.heartbeat(), opened).await;
+    let end = carrier::run(&carrier, ready, opened).await;
     log(&worker, Level::Notice, &format!("tunnel {name}: carrier {index} from {address}: {end}"));
 }
 
@@ -88,7 +74,7 @@ async fn greet(worker: &Arc<Worker>, node: &Arc<Node>, socket: TcpStream) -> Res
             is_probe: theirs.is_probe,
         })
     };
-    handshake::accept(socket, &node.identity, &node.spec.secret, |key| node.knows(key), judge).await
+    handshake::accept(socket, node, judge).await
 }
 
 fn log(worker: &Worker, level: Level, line: &str) {

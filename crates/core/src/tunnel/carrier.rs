@@ -3,7 +3,6 @@
 //! One task reads, sends and watches the clock. Streams reach it through [`Carrier::with`], from any thread.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -15,15 +14,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use qanat_wire::tunnel_frame::{Code, HEADER, MAX_PAYLOAD, Scribe};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_rustls::TlsStream;
 
-use super::handshake::Ready;
+use super::handshake::{Ready, Trust};
 use super::identity::NodeKey;
 use super::mux::{Broken, Mux, Request, Wakes};
 use super::prove::{Exporter, Role};
+use super::pulse::Pulse;
 use super::stream::TunnelStream;
 use crate::clock::{self, Instant};
 
@@ -33,8 +34,6 @@ const PORTION: usize = 64 * 1024;
 const BATCH: u32 = 16;
 /// How long the other side is given to take in why a carrier ends.
 const FAREWELL: Duration = Duration::from_millis(100);
-/// Pings that may be open: after as many, unanswered, the other side is gone.
-const MISSES: usize = 3;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; PORTION + MAX_PAYLOAD + HEADER].into_boxed_slice());
@@ -55,20 +54,30 @@ pub(super) struct Carrier {
     /// Where the other end is.
     pub address: Arc<str>,
     pub(super) exporter: Exporter,
+    /// What the other end has shown.
+    pub(super) trust: Trust,
     pub(super) role: Role,
     /// The thread of its task.
     pub(super) thread: ThreadId,
     pub(super) since: Instant,
     pub(super) bytes_received: AtomicU64,
     pub(super) bytes_sent: AtomicU64,
+    /// Milliseconds of silence before a ping.
+    heartbeat_ms: AtomicU64,
     mux: Mutex<Mux>,
 }
 
 impl Carrier {
     /// A carrier that the present thread will run; `session` is which carrier of which generation.
-    pub(super) fn new(tunnel: Arc<str>, session: (u8, u64), ready: &Ready, role: Role) -> Arc<Self> {
+    pub(super) fn new(
+        tunnel: Arc<str>,
+        session: (u8, u64),
+        ready: &Ready,
+        role: Role,
+        heartbeat: Duration,
+    ) -> Arc<Self> {
         let address = ready.stream.get_ref().0.peer_addr();
-        Arc::new(Self {
+        let carrier = Self {
             tunnel,
             index: session.0,
             generation: session.1,
@@ -76,13 +85,29 @@ impl Carrier {
             node: ready.theirs.node.as_str().into(),
             address: address.map_or_else(|_| String::new(), |address| address.to_string()).into(),
             exporter: ready.exporter,
+            trust: ready.trust.clone(),
             role,
             thread: thread::current().id(),
             since: clock::now(),
             bytes_received: AtomicU64::new(0),
             bytes_sent: AtomicU64::new(0),
+            heartbeat_ms: AtomicU64::new(0),
             mux: Mutex::new(Mux::new(role == Role::Dialler, ready.theirs.window)),
-        })
+        };
+        carrier.set_heartbeat(heartbeat);
+        Arc::new(carrier)
+    }
+
+    /// Pings after so much silence, from now on.
+    pub(super) fn set_heartbeat(&self, heartbeat: Duration) {
+        let heartbeat = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+        if self.heartbeat_ms.swap(heartbeat, Relaxed) != heartbeat {
+            self.with(Mux::wake_task);
+        }
+    }
+
+    fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms.load(Relaxed))
     }
 
     /// Works on its streams, and wakes whoever can go on then.
@@ -134,7 +159,6 @@ pub(super) enum End {
 pub(super) async fn run(
     carrier: &Arc<Carrier>,
     ready: Ready,
-    heartbeat: Duration,
     mut opened: impl FnMut(TunnelStream, Request),
 ) -> End {
     let mut pump = Pump {
@@ -145,15 +169,11 @@ pub(super) async fn run(
         out: Vec::new(),
         sent: 0,
         is_unflushed: false,
-        pulse: Pulse::new(heartbeat),
+        pulse: Pulse::new(carrier.heartbeat(), clock::now()),
     };
     let timer = sleep_until(clock::now());
     tokio::pin!(timer);
     let end = poll_fn(|cx| pump.poll(cx, timer.as_mut(), &mut opened)).await;
-    if let End::Ended(code) = end {
-        // The other side may be gone, or may not listen.
-        let _told = timeout(FAREWELL, pump.say_farewell(code)).await;
-    }
     let code = match &end {
         End::Ended(code) | End::Broken(Broken::Refused(code)) => *code,
         End::Broken(_) => Code::Protocol,
@@ -161,6 +181,14 @@ pub(super) async fn run(
         End::Closed | End::Io(_) => Code::PeerReset,
     };
     carrier.end(code);
+    match end {
+        // The other side may be gone, or may not listen.
+        End::Ended(_) | End::Broken(Broken::Frame(_) | Broken::Rule(_)) => {
+            let _told = timeout(FAREWELL, pump.say_farewell(code)).await;
+        }
+        End::Silent(_) => pump.reset(),
+        End::Closed | End::Io(_) | End::Broken(Broken::Refused(_)) => {}
+    }
     end
 }
 
@@ -214,6 +242,10 @@ impl Pump {
                 break;
             }
         }
+        let heartbeat = self.carrier.heartbeat();
+        if self.pulse.interval != heartbeat {
+            self.pulse.follow(heartbeat, clock::now());
+        }
         loop {
             let due = self.carrier.with(|mux, wakes| mux.poll_due(cx.waker(), clock::now(), wakes));
             let due = due.map_or(self.pulse.due, |due| due.min(self.pulse.due));
@@ -224,8 +256,8 @@ impl Pump {
             if clock::now() < self.pulse.due {
                 continue;
             }
-            if let Some(end) = self.pulse.beat(&mut self.out) {
-                return Poll::Ready(end);
+            if let Err(silence) = self.pulse.beat(clock::now(), &mut self.out) {
+                return Poll::Ready(End::Silent(silence.as_secs()));
             }
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
                 return Poll::Ready(End::Io(error));
@@ -238,6 +270,13 @@ impl Pump {
         Scribe(&mut self.out).refuse(code);
         self.stream.write_all(&self.out[self.sent..]).await?;
         self.stream.shutdown().await
+    }
+
+    /// Makes closing the connection reset it. If the other side is still reached it learns at once; whatever else is said
+    /// would wait for answers to what was sent before.
+    fn reset(&self) {
+        // Fails only on a socket that is gone already.
+        let _gone = SockRef::from(self.stream.get_ref().0).set_linger(Some(Duration::ZERO));
     }
 
     /// Takes in what has arrived; pending when that is nothing.
@@ -276,7 +315,9 @@ impl Pump {
         self.carrier.bytes_received.fetch_add(count as u64, Relaxed);
         let bytes = &buffer[..kept + count];
         let pulse = &mut self.pulse;
-        let received = self.carrier.with(|mux, wakes| mux.receive(bytes, |number| pulse.pong(number), wakes));
+        let received = self
+            .carrier
+            .with(|mux, wakes| mux.receive(bytes, |number| pulse.pong(number, clock::now()), wakes));
         let used = match received {
             Ok(used) => used,
             Err(broken) => return Poll::Ready(Err(End::Broken(broken))),
@@ -317,48 +358,5 @@ impl Pump {
             Poll::Pending => return Poll::Pending,
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// The heartbeat: pings when nothing was heard, and notices when nobody answers.
-struct Pulse {
-    interval: Duration,
-    heard: Instant,
-    due: Instant,
-    number: u64,
-    /// Pings without an answer.
-    open: VecDeque<(u64, Instant)>,
-}
-
-impl Pulse {
-    fn new(interval: Duration) -> Self {
-        let now = clock::now();
-        Self { interval, heard: now, due: now, number: 0, open: VecDeque::new() }
-    }
-
-    /// How long the answer to a ping took.
-    fn pong(&mut self, number: u64) -> Option<Duration> {
-        let index = self.open.iter().position(|(open, _)| *open == number)?;
-        let asked = self.open.drain(..=index).next_back()?.1;
-        Some(asked.elapsed())
-    }
-
-    /// The time has come: pings, or tells that the other side is gone. The first ping measures the round trip.
-    fn beat(&mut self, out: &mut Vec<u8>) -> Option<End> {
-        let now = clock::now();
-        let is_first = self.number == 0;
-        if !is_first && now < self.heard + self.interval {
-            self.open.clear();
-            self.due = self.heard + self.interval;
-            return None;
-        }
-        if self.open.len() >= MISSES {
-            return Some(End::Silent((now - self.heard).as_secs()));
-        }
-        self.number += 1;
-        self.open.push_back((self.number, now));
-        Scribe(out).ping(self.number);
-        self.due = now + self.interval;
-        None
     }
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use qanat_plan as spec;
 use qanat_plan::Level;
@@ -11,6 +10,7 @@ use qanat_wire::tunnel_frame::Code;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::backoff::{self, Backoff};
 use super::carrier::{self, Carrier, End};
 use super::handshake::{self, Failure, Greeting, Ready};
 use super::mux::{Broken, Request, WINDOW};
@@ -21,72 +21,51 @@ use super::serve;
 use crate::clock;
 use crate::gateway::shared::Worker;
 
-/// The first pause between attempts, and the longest. Each pause is a random part of what it may be (full jitter), so
-/// that many nodes do not come back at the same moment.
-const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(30);
-/// A carrier that was up for so long begins with the first pause again.
-const STEADY: Duration = Duration::from_secs(60);
-
 /// What a task is to keep up.
 pub(super) struct Order {
     pub(super) tunnel: Arc<Tunnel>,
-    pub(super) spec: Arc<spec::Tunnel>,
-    pub(super) node: Arc<Node>,
     pub(super) index: u8,
     /// It tells how far the tunnel has come.
     pub(super) is_leader: bool,
-    /// Another task dials instead: once this one's carrier has ended, it is over.
+    /// It is not to dial again: once its carrier has ended, it is over.
     pub(super) is_retired: Arc<AtomicBool>,
 }
 
 /// Keeps one carrier up until it is stopped.
 pub(super) async fn keep(worker: Arc<Worker>, order: Order) {
-    let mut longest = SHORTEST;
-    let mut is_first = true;
+    let mut backoff = Backoff::new();
     loop {
         order.is_wanted().await;
+        let Some((spec, node)) = order.tunnel.aim() else { return };
         if order.is_leader {
             order.note(Progress::Connecting);
         }
-        let error = match connect(&order.spec, &order.node, order.greeting(false)).await {
+        let pause = match connect(&spec, &node, order.greeting(&node)).await {
             Ok(_) if order.is_removed() => continue,
             Ok(ready) => {
                 let began = clock::now();
-                let end = run(&worker, &order, ready).await;
-                if began.elapsed() >= STEADY {
-                    longest = SHORTEST;
-                }
+                let end = run(&worker, &order, &node, ready).await;
                 if order.is_retired.load(Relaxed) {
                     return;
                 }
-                is_first = true;
-                end
+                order.tell(&worker, &spec, end);
+                backoff.after_loss(began.elapsed())
             }
             Err(failure) => {
-                if matches!(failure, Failure::Auth | Failure::Refused(_)) {
-                    // Nothing will change soon, and the other side should not be asked without end.
-                    longest = LONGEST;
-                    order.note(Progress::AuthFailed(failure.to_string()));
+                let pause =
+                    if failure.is_refusal() { backoff.after_refusal() } else { backoff.after_failure() };
+                match failure {
+                    Failure::Auth | Failure::Refused(_) => {
+                        order.note(Progress::AuthFailed(failure.to_string()));
+                    }
+                    _ => {}
                 }
-                failure.to_string()
+                order.tell(&worker, &spec, failure.to_string());
+                pause
             }
         };
-        order.log(&worker, &error);
-        let is_refused = order.tunnel.with(|state| matches!(state.progress, Progress::AuthFailed(_)));
-        if !is_refused && !order.is_removed() && order.is_leader {
-            order.note(Progress::Reconnecting(error));
-        }
-        let pause = if std::mem::take(&mut is_first) && longest == SHORTEST {
-            // The first attempt after a loss is made at once.
-            jitter(SHORTEST / 10)
-        } else {
-            let pause = if is_refused { longest } else { jitter(longest) };
-            longest = (longest * 2).min(LONGEST);
-            pause
-        };
-        if timeout(pause, order.tunnel.wanted.notified()).await.is_ok() {
-            longest = SHORTEST;
+        if timeout(backoff::draw(&pause), order.tunnel.wanted.notified()).await.is_ok() {
+            backoff.reset();
         }
     }
 }
@@ -121,14 +100,17 @@ async fn connect(spec: &spec::Tunnel, node: &Node, ours: Greeting) -> Result<Rea
 }
 
 /// Runs a carrier; returns why it ended.
-async fn run(worker: &Arc<Worker>, order: &Order, ready: Ready) -> String {
-    let session = (order.index, order.node.spec.generation);
-    let carrier = Carrier::new(Arc::clone(&order.tunnel.name), session, &ready, Role::Dialler);
+async fn run(worker: &Arc<Worker>, order: &Order, node: &Node, ready: Ready) -> String {
+    let session = (order.index, node.spec.generation);
+    let carrier =
+        Carrier::new(Arc::clone(&order.tunnel.name), session, &ready, Role::Dialler, node.heartbeat());
     let _joined = serve::Joined::new(&order.tunnel, &carrier);
+    // Whom to trust may have changed since the handshake began.
+    order.tunnel.review_dialled();
     let line = format!("tunnel {} is up: carrier {} to {}", order.tunnel.name, order.index, carrier.address);
     worker.shared.plan.load().settings.error_log.write(Level::Notice, &line);
     let opened = |stream, request: Request| serve::begin(worker, &order.tunnel, &carrier, stream, &request);
-    let end = carrier::run(&carrier, ready, order.node.heartbeat(), opened).await;
+    let end = carrier::run(&carrier, ready, opened).await;
     match end {
         End::Ended(Code::Superseded) => "replaced by a newer carrier".to_owned(),
         End::Broken(Broken::Refused(Code::Removed)) => {
@@ -141,15 +123,15 @@ async fn run(worker: &Arc<Worker>, order: &Order, ready: Ready) -> String {
 }
 
 impl Order {
-    fn greeting(&self, is_probe: bool) -> Greeting {
+    fn greeting(&self, node: &Node) -> Greeting {
         Greeting {
             tunnel: self.tunnel.name.to_string(),
-            node: self.node.name.clone(),
-            generation: self.node.spec.generation,
+            node: node.name.clone(),
+            generation: node.spec.generation,
             carrier: self.index,
             window: WINDOW,
-            heartbeat: self.node.spec.heartbeat_s,
-            is_probe,
+            heartbeat: node.spec.heartbeat_s,
+            is_probe: false,
         }
     }
 
@@ -173,22 +155,15 @@ impl Order {
         self.tunnel.changed.notify_waiters();
     }
 
-    fn log(&self, worker: &Worker, error: &str) {
-        let line =
-            format!("tunnel {}: carrier {} to {}: {error}", self.tunnel.name, self.index, self.spec.dial);
+    /// Logs why there is no carrier now, and shows it unless something worse is known.
+    fn tell(&self, worker: &Worker, spec: &spec::Tunnel, error: String) {
+        let line = format!("tunnel {}: carrier {} to {}: {error}", self.tunnel.name, self.index, spec.dial);
         worker.shared.plan.load().settings.error_log.write(Level::Error, &line);
+        let is_told = |progress: &Progress| matches!(progress, Progress::AuthFailed(_) | Progress::Removed);
+        if self.is_leader && !self.tunnel.with(|state| is_told(&state.progress)) {
+            self.note(Progress::Reconnecting(error));
+        }
     }
-}
-
-/// A random part of `most`.
-fn jitter(most: Duration) -> Duration {
-    let mut random = [0; 4];
-    // Without random numbers it is the longest.
-    let part = match aws_lc_rs::rand::fill(&mut random) {
-        Ok(()) => f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX),
-        Err(_) => 1.0,
-    };
-    most.mul_f64(part)
 }
 
 /// The system's error of a connection that failed, for whoever opened a stream.

@@ -4,6 +4,7 @@
 //! by silence: the connection closes, and the log of the side that was asked says why.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use qanat_wire::tunnel_frame::{Code, Frame, FrameError, Hello, Progress, Scribe, VERSIONS, decode};
@@ -15,6 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::identity::{Identity, NodeKey};
 use super::mux::WINDOW;
+use super::node::Node;
 use super::prove::{self, Exporter, Role};
 
 /// How a side proves who it is: the first byte of its preface.
@@ -24,14 +26,16 @@ const BY_SECRET: u8 = 1;
 const PREFACE: usize = 33;
 /// A bit of the features: the caller only wants to know whether this would work.
 const PROBE: u32 = 1;
+/// How long the other side is given to take in why it is refused.
+const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Whom to trust at the other end.
+/// What a side has been convinced by, or is to be convinced by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
     /// The holder of this key.
     Key(NodeKey),
     /// Whoever knows this secret.
-    Secret(Vec<u8>),
+    Secret(Arc<[u8]>),
 }
 
 /// What a HELLO says.
@@ -47,12 +51,24 @@ pub(super) struct Greeting {
     pub(super) is_probe: bool,
 }
 
+/// A TLS session whose ends have proved who they are.
+pub(super) struct Proven {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) exporter: Exporter,
+    /// The other side.
+    pub(super) key: NodeKey,
+    /// What it has shown.
+    pub(super) trust: Trust,
+}
+
 /// A carrier that is ready.
 pub(super) struct Ready {
     pub(super) stream: TlsStream<TcpStream>,
     pub(super) exporter: Exporter,
     /// The other side.
     pub(super) key: NodeKey,
+    /// What it has shown.
+    pub(super) trust: Trust,
     pub(super) theirs: Greeting,
     /// What it has said after its HELLO.
     pub(super) rest: Vec<u8>,
@@ -73,12 +89,29 @@ pub(super) enum Failure {
     /// It says no.
     #[error("refused by the other end: {}", .0.name())]
     Refused(Code),
+    /// The other side found that there is none; or this one did, and knows which ones the other has.
+    #[error(
+        "no version of the protocol in common: this end speaks {} to {}{}",
+        VERSIONS.start(), VERSIONS.end(), others(.0.as_ref())
+    )]
+    Version(Option<(u16, u16)>),
     /// It does not speak this protocol.
     #[error("the other end breaks the protocol: {0}")]
     Protocol(String),
     /// It took too long.
     #[error("timed out")]
     TimedOut,
+}
+
+fn others(versions: Option<&(u16, u16)>) -> String {
+    versions.map(|(least, most)| format!(", the other one {least} to {most}")).unwrap_or_default()
+}
+
+impl Failure {
+    /// Whether the other side, or this one, has said no: another attempt will not change that soon.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Auth | Self::Refused(_) | Self::Version(_))
+    }
 }
 
 impl From<FrameError> for Failure {
@@ -94,9 +127,39 @@ pub(super) async fn dial(
     trust: &Trust,
     ours: &Greeting,
 ) -> Result<Ready, Failure> {
+    let mut proven = prove_to(socket, identity, trust).await?;
+    send(&mut proven.stream, &ours.encode()).await?;
+    let (theirs, rest) = greeted(&mut proven.stream).await?;
+    Ok(proven.ready(theirs, rest))
+}
+
+/// Makes a carrier of a connection that was accepted; `judge` answers the other side's HELLO.
+pub(super) async fn accept(
+    socket: TcpStream,
+    node: &Node,
+    judge: impl FnOnce(NodeKey, &Greeting) -> Result<Greeting, Code>,
+) -> Result<Ready, Failure> {
+    let mut proven = hear(socket, node).await?;
+    let (theirs, rest) = greeted(&mut proven.stream).await?;
+    match judge(proven.key, &theirs) {
+        Ok(ours) => send(&mut proven.stream, &ours.encode()).await?,
+        Err(code) => {
+            refuse(&mut proven.stream, code).await?;
+            return Err(Failure::Refused(code));
+        }
+    }
+    Ok(proven.ready(theirs, rest))
+}
+
+/// TLS to whoever listens, and the proofs of both sides.
+pub(super) async fn prove_to(
+    socket: TcpStream,
+    identity: &Identity,
+    trust: &Trust,
+) -> Result<Proven, Failure> {
     // Nobody reads the name: the key is what counts.
     let name = ServerName::IpAddress(IpAddr::V4([0, 0, 0, 0].into()));
-    let tls = TlsConnector::from(std::sync::Arc::clone(&identity.client)).connect(name, socket).await;
+    let tls = TlsConnector::from(Arc::clone(&identity.client)).connect(name, socket).await;
     let mut stream = TlsStream::Client(tls.map_err(Failure::Tls)?);
     let (key, exporter) = ends(&stream)?;
     let mut preface = [BY_KEY; PREFACE];
@@ -117,52 +180,40 @@ pub(super) async fn dial(
             return Err(Failure::Auth);
         }
     }
-    send(&mut stream, &ours.encode()).await?;
-    let (theirs, rest) = read_hello(&mut stream).await?;
-    Ok(Ready { stream, exporter, key, theirs, rest })
+    Ok(Proven { stream, exporter, key, trust: trust.clone() })
 }
 
-/// Makes a carrier of a connection that was accepted. `is_known` tells whether a key needs no secret; `judge` answers
-/// the other side's HELLO.
-pub(super) async fn accept(
-    socket: TcpStream,
-    identity: &Identity,
-    secret: &[u8],
-    is_known: impl Fn(NodeKey) -> bool,
-    judge: impl FnOnce(NodeKey, &Greeting) -> Result<Greeting, Code>,
-) -> Result<Ready, Failure> {
-    let tls = TlsAcceptor::from(std::sync::Arc::clone(&identity.server)).accept(socket).await;
+/// TLS with whoever has connected, and the proofs of both sides.
+async fn hear(socket: TcpStream, node: &Node) -> Result<Proven, Failure> {
+    let identity = &node.identity;
+    let tls = TlsAcceptor::from(Arc::clone(&identity.server)).accept(socket).await;
     let mut stream = TlsStream::Server(tls.map_err(Failure::Tls)?);
     let (key, exporter) = ends(&stream)?;
     let (way, proof) = read_preface(&mut stream).await?;
-    let mut preface = [BY_KEY; PREFACE];
-    match way {
-        BY_KEY if is_known(key) => {}
-        BY_SECRET if !secret.is_empty() => {
-            let expected = prove::secret(secret, Role::Dialler, &exporter, key, identity.key);
-            if !prove::is_secret(&proof, expected) {
-                return Err(Failure::Auth);
-            }
+    let mut preface = [way; PREFACE];
+    let trust = match way {
+        BY_KEY if node.knows(key) => Trust::Key(key),
+        BY_SECRET => {
+            let is_proved = |secret: &&Arc<[u8]>| {
+                let expected = prove::secret(secret, Role::Dialler, &exporter, key, identity.key);
+                prove::is_secret(&proof, expected)
+            };
+            let secret = node.secrets().find(is_proved).ok_or(Failure::Auth)?;
             let answer = prove::secret(secret, Role::Acceptor, &exporter, key, identity.key);
-            preface[0] = BY_SECRET;
             preface[1..].copy_from_slice(&answer.ok_or(Failure::Auth)?);
+            Trust::Secret(Arc::clone(secret))
         }
         _ => return Err(Failure::Auth),
-    }
+    };
     send(&mut stream, &preface).await?;
-    let (theirs, rest) = read_hello(&mut stream).await?;
-    match judge(key, &theirs) {
-        Ok(ours) => send(&mut stream, &ours.encode()).await?,
-        Err(code) => {
-            let mut refusal = Vec::new();
-            Scribe(&mut refusal).refuse(code);
-            send(&mut stream, &refusal).await?;
-            // The other side should read it before the connection closes.
-            drop(timeout(Duration::from_secs(1), stream.shutdown()).await);
-            return Err(Failure::Refused(code));
-        }
+    Ok(Proven { stream, exporter, key, trust })
+}
+
+impl Proven {
+    fn ready(self, theirs: Greeting, rest: Vec<u8>) -> Ready {
+        let Self { stream, exporter, key, trust } = self;
+        Ready { stream, exporter, key, trust, theirs, rest }
     }
-    Ok(Ready { stream, exporter, key, theirs, rest })
 }
 
 impl Greeting {
@@ -181,6 +232,25 @@ impl Greeting {
         });
         bytes
     }
+}
+
+/// The other side's HELLO. One of other versions is told so.
+async fn greeted(stream: &mut TlsStream<TcpStream>) -> Result<(Greeting, Vec<u8>), Failure> {
+    let read = read_hello(stream).await;
+    if matches!(read, Err(Failure::Version(Some(_)))) {
+        refuse(stream, Code::Version).await?;
+    }
+    read
+}
+
+/// Says no, and why.
+async fn refuse(stream: &mut TlsStream<TcpStream>, code: Code) -> Result<(), Failure> {
+    let mut refusal = Vec::new();
+    Scribe(&mut refusal).refuse(code);
+    send(stream, &refusal).await?;
+    // The other side should read it before the connection closes.
+    drop(timeout(FAREWELL, stream.shutdown()).await);
+    Ok(())
 }
 
 async fn send(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) -> Result<(), Failure> {
@@ -219,6 +289,7 @@ async fn read_hello(stream: &mut TlsStream<TcpStream>) -> Result<(Greeting, Vec<
         if let Progress::Complete { frame, consumed, .. } = decode(&bytes)? {
             let greeting = match frame {
                 Frame::Hello(hello) => read_greeting(&hello)?,
+                Frame::Refuse(Code::Version) => return Err(Failure::Version(None)),
                 Frame::Refuse(code) => return Err(Failure::Refused(code)),
                 _ => return Err(Failure::Protocol("no HELLO".to_owned())),
             };
@@ -232,8 +303,7 @@ async fn read_hello(stream: &mut TlsStream<TcpStream>) -> Result<(Greeting, Vec<
 
 fn read_greeting(hello: &Hello<'_>) -> Result<Greeting, Failure> {
     if hello.most < *VERSIONS.start() || hello.least > *VERSIONS.end() {
-        let text = format!("it speaks versions {} to {}", hello.least, hello.most);
-        return Err(Failure::Protocol(text));
+        return Err(Failure::Version(Some((hello.least, hello.most))));
     }
     Ok(Greeting {
         tunnel: hello.tunnel.to_owned(),

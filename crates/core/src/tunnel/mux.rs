@@ -4,6 +4,7 @@
 //! [`Wakes`] and wakes them once the lock around this is released. Memory is bounded: a stream holds no more than its
 //! window in each direction, control frames no more than [`CONTROL_LIMIT`].
 
+mod answer;
 mod budget;
 mod flow;
 mod gate;
@@ -178,38 +179,6 @@ impl Mux {
             }
         }
         None
-    }
-
-    /// A stream that the other side opened is served: its target is connected, or answered already.
-    pub(super) fn accept(&mut self, stream: u32, wakes: &mut Wakes) {
-        if let Some(state) =
-            self.streams.get_mut(&stream).filter(|state| !state.is_ours && !state.is_answered)
-        {
-            state.is_answered = true;
-            Scribe(&mut self.control).open_ok(stream);
-            self.wake_task(wakes);
-        }
-    }
-
-    /// Whether the stream was accepted by the other side, once that is known.
-    pub(super) fn poll_accepted(&mut self, cx: &Context<'_>, stream: u32) -> Poll<Result<(), Code>> {
-        let Some(state) = self.streams.get_mut(&stream) else {
-            return Poll::Ready(Err(self.ended.unwrap_or(Code::Cancelled)));
-        };
-        match state.broken {
-            Some(code) => Poll::Ready(Err(code)),
-            None if state.is_answered => Poll::Ready(Ok(())),
-            None => {
-                state.inbound.reading = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Why a stream that this side has opened was never accepted, if it has broken before.
-    pub(super) fn refusal(&self, stream: u32) -> Option<Code> {
-        let state = self.streams.get(&stream)?;
-        state.broken.filter(|_| state.is_ours && !state.is_answered)
     }
 
     /// Takes bytes of a stream, as many as there are and `into` holds.
@@ -392,7 +361,8 @@ impl Mux {
         self.wake_task(wakes);
     }
 
-    fn wake_task(&mut self, wakes: &mut Wakes) {
+    /// Lets the task that sends look again.
+    pub(super) fn wake_task(&mut self, wakes: &mut Wakes) {
         wakes.extend(self.task.take());
     }
 }

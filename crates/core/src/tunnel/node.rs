@@ -20,6 +20,8 @@ pub struct Node {
     pub name: String,
     /// Those that are known by their keys, by name.
     pub(super) peers: Vec<(NodeKey, Arc<spec::TunnelPeer>)>,
+    /// The one that it dials with first, then those that it believes, too.
+    secrets: Vec<Arc<[u8]>>,
 }
 
 impl Node {
@@ -46,7 +48,9 @@ impl Node {
             let key = key.map_err(|_| format!("the key of peer \"{}\" has not 32 bytes", peer.name))?;
             Ok((NodeKey(key), peer))
         });
+        let secrets = std::iter::once(&spec.secret).chain(&spec.former_secrets);
         Ok(Arc::new(Self {
+            secrets: secrets.filter(|one| !one.is_empty()).map(|one| one.as_slice().into()).collect(),
             peers: peers.collect::<Result<_, String>>()?,
             identity: Identity::new(&spec.key)?,
             name: name.to_owned(),
@@ -61,16 +65,26 @@ impl Node {
                 let found = self.peers.iter().find(|(_, peer)| peer.name == *name);
                 found.map(|(key, _)| Trust::Key(*key))
             }
-            None if self.spec.secret.is_empty() => None,
-            None => Some(Trust::Secret(self.spec.secret.clone())),
+            None => self.secrets.first().cloned().map(Trust::Secret),
         }
     }
 
-    /// Whether a tunnel would be dialled just so as by `other`.
-    pub(super) fn dials_as(&self, other: &Self, tunnel: &spec::Tunnel) -> bool {
-        self.is_described_by(&other.spec)
-            && self.name == other.name
-            && self.trust(tunnel) == other.trust(tunnel)
+    /// The secrets that prove a caller, of which the first is this node's own proof.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.secrets.iter()
+    }
+
+    /// Whether a carrier that was accepted would be accepted now.
+    pub(super) fn still_admits(&self, trust: &Trust, key: NodeKey, tunnel: &str) -> bool {
+        self.believes(trust) && self.admits(key, tunnel)
+    }
+
+    /// Whether what somebody has shown still convinces.
+    pub(super) fn believes(&self, trust: &Trust) -> bool {
+        match trust {
+            Trust::Key(key) => self.knows(*key),
+            Trust::Secret(secret) => self.secrets.contains(secret),
+        }
     }
 
     /// Whether a key needs no secret.

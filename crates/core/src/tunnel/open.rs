@@ -5,6 +5,7 @@ use std::io;
 use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use qanat_plan::Level;
@@ -27,6 +28,9 @@ use crate::stream::{Socket, Stream};
 
 /// How long a session waits for a tunnel that is down, where no local service says otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// nginx's status of a client that leaves before it is answered.
+const CLIENT_GONE: u16 = 499;
 
 /// A flow to a service.
 pub enum Flow {
@@ -154,6 +158,16 @@ pub fn answer<T>(
         _ => {}
     }
     connected
+}
+
+/// Ready when the stream that a session came by is no longer wanted: nobody waits for its target then. A client of
+/// another kind is not watched.
+pub fn poll_gone(client: &Stream, cx: &Context<'_>) -> Poll<SessionError> {
+    let Socket::Tunnel(stream) = client.socket() else { return Poll::Pending };
+    stream.poll_broken(cx).map(|code| {
+        let text = format!("the other end of the tunnel gave up: {}", code.name());
+        SessionError::new(Status::Ok, Source::Client, Level::Info, text).with_status(CLIENT_GONE)
+    })
 }
 
 /// How long a session waits for the tunnel, and the key of the service: as its local service says, if there is one.

@@ -1,34 +1,28 @@
 //! The tunnels that there are, by name: their carriers, and who keeps them up.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use qanat_plan as spec;
 use qanat_wire::tunnel_frame::Code;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::task::AbortHandle;
 
 use super::carrier::Carrier;
-use super::dial;
 use super::gate::Gates;
 use super::identity::NodeKey;
 use super::limits::{Limits, TunnelLimits};
 use super::mux::CarrierRates;
 use super::node::Node;
 use super::prove::Role;
+use super::reconcile::Dialling;
 use super::refusals::Refusals;
-use super::retire;
+use super::strangers::Strangers;
 use crate::clock;
-use crate::gateway::worker::Thread;
 use crate::plan::Plan;
-
-/// Indices of carriers that one dialling uses at most; the next one takes others.
-const MOST_CARRIERS: u8 = 16;
 
 /// All tunnels of a gateway.
 #[derive(Default)]
@@ -36,6 +30,10 @@ pub struct Tunnels {
     known: Mutex<HashMap<Arc<str>, Arc<Tunnel>>>,
     /// What is configured now: whoever waits for a tunnel may be led to another one.
     plan: Mutex<Weak<Plan>>,
+    /// What the carriers that there are have been held against.
+    pub(super) node: Mutex<Option<Arc<Node>>>,
+    /// Those who are no carriers yet.
+    pub(super) strangers: Arc<Strangers>,
     /// A carrier has come, or the plan has changed.
     stirred: Arc<Notify>,
     /// Listeners that refuse while tunnels are down.
@@ -75,18 +73,9 @@ pub(super) struct Counters {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) carriers: Vec<Arc<Carrier>>,
-    dialling: Option<Dialling>,
+    pub(super) dialling: Option<Dialling>,
     /// What this side's attempts have come to.
     pub(super) progress: Progress,
-}
-
-/// The tasks that keep a tunnel up, and what they were told.
-pub(super) struct Dialling {
-    spec: Arc<spec::Tunnel>,
-    node: Arc<Node>,
-    /// By the index of their carriers.
-    pub(super) tasks: Vec<(u8, AbortHandle)>,
-    pub(super) is_retired: Arc<AtomicBool>,
 }
 
 /// How far a tunnel that is not up has come.
@@ -192,34 +181,6 @@ impl Tunnel {
             carrier.end(code);
         }
     }
-
-    /// Makes room for new carriers: those that there are go on until one of the new ones is up, if this node is still
-    /// what it was. Returns the index of the first new carrier: both kinds are there at the same time.
-    fn replace(self: &Arc<Self>, node: &Arc<Node>, threads: &[Thread]) -> u8 {
-        let present = self.with(|state| {
-            state.progress = Progress::Idle;
-            state.dialling.take_if(|present| Arc::ptr_eq(&present.node, node))
-        });
-        let (Some(present), Some(thread)) = (present, threads.first()) else {
-            self.stop_dialling();
-            return 0;
-        };
-        let first = present.tasks.first().map_or(0, |(index, _)| *index);
-        thread.runtime.spawn(retire::retire(Arc::clone(self), present));
-        first.wrapping_add(MOST_CARRIERS)
-    }
-
-    /// Nobody keeps it up any more.
-    fn stop_dialling(&self) {
-        let dialling = self.with(|state| {
-            state.progress = Progress::Idle;
-            state.dialling.take()
-        });
-        if let Some(dialling) = dialling {
-            dialling.tasks.iter().for_each(|(_, task)| task.abort());
-            self.end(Role::Dialler, Code::Removed);
-        }
-    }
 }
 
 impl Tunnels {
@@ -237,6 +198,13 @@ impl Tunnels {
         let tunnel = Arc::new(Tunnel::new(Arc::clone(&name), self));
         known.insert(name, Arc::clone(&tunnel));
         tunnel
+    }
+
+    /// Takes note of what is configured now.
+    pub(super) fn follow(&self, plan: &Arc<Plan>) {
+        *self.plan.lock() = Arc::downgrade(plan);
+        self.gates.log_to(&plan.settings.error_log);
+        self.stirred.notify_waiters();
     }
 
     /// What is configured now, and what to wait for if it does not lead anywhere.
@@ -308,7 +276,7 @@ impl Tunnels {
     }
 
     /// Limits everything as the plan says; who waits for a limit that has changed is looked at again.
-    fn limit(&self, plan: &Plan) {
+    pub(super) fn limit(&self, plan: &Plan) {
         let all = self.all();
         let mut changed = self.limits.follow(plan);
         for tunnel in &all {
@@ -318,47 +286,6 @@ impl Tunnels {
             for carrier in all.iter().flat_map(|tunnel| tunnel.with(|state| state.carriers.clone())) {
                 carrier.with(|mux, wakes| mux.review_limits(clock::now(), wakes));
             }
-        }
-    }
-
-    /// Keeps up what the plan says, and nothing else.
-    pub fn reconcile(&self, plan: &Arc<Plan>, threads: &[Thread]) {
-        *self.plan.lock() = Arc::downgrade(plan);
-        self.gates.log_to(&plan.settings.error_log);
-        self.stirred.notify_waiters();
-        self.limit(plan);
-        for tunnel in self.all() {
-            if !plan.tunnels.contains_key(&tunnel.name) {
-                tunnel.stop_dialling();
-            }
-        }
-        let Some(node) = &plan.settings.tunnels else { return };
-        for (name, spec) in &plan.tunnels {
-            let tunnel = self.get(name);
-            let is_same = |dialling: &Dialling| {
-                (&dialling.spec.dial, &dialling.spec.peer) == (&spec.dial, &spec.peer)
-                    && dialling.node.dials_as(node, spec)
-            };
-            if tunnel.with(|state| state.dialling.as_ref().is_some_and(is_same)) {
-                continue;
-            }
-            let first = tunnel.replace(node, threads);
-            let is_retired = Arc::new(AtomicBool::new(false));
-            let tasks = (0..node.spec.carriers.max(1)).zip(threads.iter().cycle()).map(|(number, thread)| {
-                let index = first.wrapping_add(number);
-                let order = dial::Order {
-                    tunnel: Arc::clone(&tunnel),
-                    spec: Arc::clone(spec),
-                    node: Arc::clone(node),
-                    index,
-                    is_leader: number == 0,
-                    is_retired: Arc::clone(&is_retired),
-                };
-                (index, thread.runtime.spawn(dial::keep(Arc::clone(&thread.worker), order)).abort_handle())
-            });
-            let (tasks, spec, node) = (tasks.collect(), Arc::clone(spec), Arc::clone(node));
-            let dialling = Dialling { spec, node, tasks, is_retired };
-            tunnel.with(|state| state.dialling = Some(dialling));
         }
     }
 }

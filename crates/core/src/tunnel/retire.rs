@@ -1,5 +1,5 @@
-//! Make before break: the carriers of a tunnel whose other end has moved serve until a new one is up, and then end as
-//! soon as their streams have.
+//! Make before break: carriers that are not to be dialled again serve until others are up, and then end as soon as their
+//! streams have.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,21 +10,24 @@ use tokio::time::{sleep, timeout};
 
 use super::carrier::Carrier;
 use super::prove::Role;
-use super::registry::{Dialling, Tunnel};
+use super::reconcile::Keeper;
+use super::registry::Tunnel;
 
-/// How long streams of old carriers may take to end.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked whether they have.
+/// How often it is looked whether the streams have ended, at first and at most.
 const INTERVAL: Duration = Duration::from_millis(50);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lets the tasks that kept a tunnel up leave, with their carriers.
-pub(super) async fn retire(tunnel: Arc<Tunnel>, old: Dialling) {
-    old.is_retired.store(true, Relaxed);
-    let indices: Vec<_> = old.tasks.iter().map(|(index, _)| *index).collect();
+/// Lets tasks that kept carriers up leave, with their carriers. Streams may take as long as `patience`, without one as
+/// long as they do anyway.
+pub(super) async fn retire(tunnel: Arc<Tunnel>, old: Vec<Keeper>, patience: Option<Duration>) {
+    let indices: Vec<_> = old.iter().map(|keeper| keeper.index).collect();
+    for keeper in &old {
+        keeper.is_retired.store(true, Relaxed);
+    }
     let carriers = dialled(&tunnel, |index| indices.contains(&index));
-    for (index, task) in &old.tasks {
-        if carriers.iter().all(|carrier| carrier.index != *index) {
-            task.abort();
+    for keeper in &old {
+        if carriers.iter().all(|carrier| carrier.index != keeper.index) {
+            keeper.task.abort();
         }
     }
     loop {
@@ -35,17 +38,22 @@ pub(super) async fn retire(tunnel: Arc<Tunnel>, old: Dialling) {
         }
         changed.await;
     }
+    let patience = patience.unwrap_or(Duration::MAX);
     for carrier in &carriers {
-        carrier.with(|mux, wakes| mux.leave(PATIENCE, wakes));
+        carrier.with(|mux, wakes| mux.leave(patience, wakes));
     }
-    let idle = async {
-        while carriers.iter().any(|carrier| carrier.with(|mux, _| mux.count()) > 0) {
-            sleep(INTERVAL).await;
-        }
-    };
-    drop(timeout(PATIENCE, idle).await);
+    drop(timeout(patience, idle(&carriers)).await);
     for carrier in &carriers {
         carrier.end(Code::Superseded);
+    }
+}
+
+/// Returns when no stream is left.
+async fn idle(carriers: &[Arc<Carrier>]) {
+    let mut interval = INTERVAL;
+    while carriers.iter().any(|carrier| carrier.with(|mux, _| mux.count()) > 0) {
+        sleep(interval).await;
+        interval = (interval * 2).min(LONGEST_INTERVAL);
     }
 }
 

@@ -8,7 +8,6 @@ use qanat_wire::tunnel_frame::Code;
 use super::carrier::Carrier;
 use super::identity::NodeKey;
 use super::node::Node;
-use super::prove::Role;
 use super::registry::Tunnels;
 
 /// Whether a name is meant by a pattern: the same, or its beginning before a `*`.
@@ -43,18 +42,11 @@ impl Node {
 }
 
 impl Tunnels {
-    /// Ends what the rules no longer allow: carriers of nodes that are not known any more or may not have their tunnel,
-    /// and streams. All others go on.
-    pub(crate) fn enforce(&self, before: &Node, node: &Node) {
+    /// Resets the streams that the rules no longer allow. All others go on.
+    pub(crate) fn enforce(&self, node: &Node) {
         for tunnel in self.all() {
             for carrier in tunnel.with(|state| state.carriers.clone()) {
-                let is_forgotten = before.knows(carrier.key) && !node.knows(carrier.key);
-                let is_refused = carrier.role == Role::Acceptor && !node.admits(carrier.key, &tunnel.name);
-                if is_forgotten || is_refused {
-                    carrier.end(Code::Forbidden);
-                } else {
-                    enforce_on(&carrier, node);
-                }
+                enforce_on(&carrier, node);
             }
         }
     }

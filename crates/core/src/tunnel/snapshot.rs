@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::carrier::Carrier;
 use super::prove::Role;
 use super::registry::{Progress, Tunnel, Tunnels};
+use super::strangers::HandshakesSnapshot;
 
 /// A tunnel at a moment.
 #[derive(Clone, Debug, Serialize)]
@@ -103,6 +104,11 @@ impl Tunnels {
     /// All tunnels, by name.
     pub fn snapshot(&self) -> Vec<TunnelSnapshot> {
         self.all().iter().map(|tunnel| TunnelSnapshot::of(tunnel)).collect()
+    }
+
+    /// What has become of the handshakes that others have begun.
+    pub fn handshakes(&self) -> HandshakesSnapshot {
+        self.strangers.snapshot()
     }
 }
 

@@ -80,6 +80,11 @@ impl TunnelStream {
         poll_fn(|cx| self.carrier.with(|mux, _| mux.poll_accepted(cx, self.number))).await
     }
 
+    /// Whether the stream has broken, and why.
+    pub(super) fn poll_broken(&self, cx: &Context<'_>) -> Poll<Code> {
+        self.carrier.with(|mux, _| mux.poll_broken(cx, self.number))
+    }
+
     /// The name of its tunnel, and why the other side has refused it, if that is so.
     pub(super) fn refusal(&self) -> Option<(&str, Code)> {
         let code = self.carrier.with(|mux, _| mux.refusal(self.number))?;

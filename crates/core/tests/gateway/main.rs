@@ -16,8 +16,10 @@ mod shortage_of_peers;
 mod sockets;
 #[path = "../specs/mod.rs"]
 mod specs;
+mod stranger;
 mod support;
 mod tls;
 mod tunnel_flows;
+mod tunnel_handshakes;
 mod tunnels;
 mod udp_listeners;

@@ -28,7 +28,9 @@ ROWS = (
         TUNNELS,
         (1, 1),
         "Secret that both ends of a tunnel know: `file:PATH`, `env:NAME`, or 64 hexadecimal "
-        "digits, as `qanat tunnel genkey` makes them.",
+        "digits, as `qanat tunnel genkey` makes them. Further ones are believed, too, but nothing "
+        "is dialled with them: so one takes the place of another without a break.",
+        repeats=True,
     ),
     Row(
         "peer",

@@ -35,6 +35,8 @@ impl Mux {
             self.frames.received += 1;
             match frame {
                 Frame::Pong(number) => self.rtt = pong(number).unwrap_or(self.rtt),
+                // Its sender can do without an answer, whatever stream it is about.
+                Frame::Unknown(_) => {}
                 frame if stream == 0 => self.receive_control(&frame)?,
                 Frame::Open(open) => self.receive_open(stream, &open)?,
                 frame => self.receive_for(stream, &frame, wakes)?,

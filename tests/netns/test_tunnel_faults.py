@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import socket
-import subprocess
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.harness.clients import connect, is_reset, read_all
+from tests.harness.clients import connect, is_reset
 from tests.harness.forwarding import talks
 from tests.harness.netns import CLIENT, GATEWAY, Cable, Namespace, cable, why_not
 from tests.harness.servers import echo, serve
@@ -154,8 +150,8 @@ def test_a_silent_network_is_noticed_by_its_heartbeats_and_the_tunnel_comes_back
     with both.visit() as cut:
         assert talks(cut)
         with rule(both.ends.client, "INPUT -i cable -j DROP"):
-            # Four heartbeats of 1 s. The side that is still heard gets one ping more, so five.
-            assert 2 < seconds(lambda: is_reset(cut)) < 8
+            # Four heartbeats of 1 s.
+            assert 2 < seconds(lambda: is_reset(cut)) < 5
             both.wait_until(both.near, "reconnecting")
             held = both.visit()
             held.sendall(b"held")
@@ -172,7 +168,7 @@ def test_a_dialler_whose_address_changes_dials_again_from_the_new_one(both: Site
         near.run(f"ip addr del {GATEWAY}/24 dev cable")
         try:
             near.run(f"ip addr replace {ALSO}/24 dev cable")
-            assert seconds(lambda: is_reset(cut)) < 8
+            assert seconds(lambda: is_reset(cut)) < 5
             with both.visit() as visitor:
                 assert talks(visitor)
             assert addresses(both) == {ALSO}
@@ -199,36 +195,6 @@ def test_a_gateway_that_is_killed_resets_its_streams_and_is_back_by_itself(
     assert seconds(lambda: both.wait_until(both.near, "up")) < 4
     with both.visit() as visitor:
         assert talks(visitor)
-
-
-def test_a_poor_network_delays_and_harms_nothing(both: Site) -> None:
-    poor = "netem delay 10ms 2ms loss 1%"
-    for host in (both.ends.gateway, both.ends.client):
-        done = subprocess.run(
-            f"ip netns exec {host.name} tc qdisc replace dev cable root {poor}".split(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            pytest.skip(f"this system has no netem: {done.stderr.strip()}")
-    try:
-        data = os.urandom(1 << 20)
-        with both.visit() as visitor:
-            sender = threading.Thread(target=lambda: _send(visitor, data))
-            sender.start()
-            came = read_all(visitor)
-            sender.join(10)
-        assert hashlib.blake2b(came).digest() == hashlib.blake2b(data).digest()
-        assert all(carrier["rtt_us"] >= 0 for carrier in both.seen(both.near)["carriers"])
-    finally:
-        for host in (both.ends.gateway, both.ends.client):
-            host.run("tc qdisc del dev cable root")
-
-
-def _send(visitor: socket.socket, data: bytes) -> None:
-    visitor.sendall(data)
-    visitor.shutdown(socket.SHUT_WR)
 
 
 def test_a_wrong_secret_is_shown_and_tried_seldom(site: Site) -> None:

@@ -32,7 +32,7 @@ pub use accept::welcome;
 pub use dial::{code_of, probe};
 pub use gate::{Gate, Gates};
 pub use node::Node;
-pub use open::{Flow, TunnelAddress, answer, connect, note_way, open_flow, poll_gone, refusal};
+pub use open::{Flow, TunnelAddress, answer, connect, note_way, open_flow, refusal, while_wanted};
 pub use pending::PendingFlow;
 pub use registry::Tunnels;
 pub use snapshot::{LimitsSnapshot, TunnelSnapshot};

@@ -1,6 +1,5 @@
 //! The life of a connection: every stage, in order. What a stage does is in the module of its name.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 
 use crate::error::SessionError;
@@ -57,10 +56,11 @@ async fn serve(open: &mut Open, mut socket: Socket) -> Result<(), SessionError> 
     let server = Arc::clone(&session.server);
     match &server.content {
         Content::Proxy(proxy) => {
-            let connected = tokio::select! {
-                biased;
-                connected = connect::any(session, proxy) => connected,
-                gone = poll_fn(|cx| tunnel::poll_gone(&client, cx)) => Err(gone),
+            let connected = match client.socket() {
+                Socket::Tunnel(stream) => {
+                    tunnel::while_wanted(stream, Box::pin(connect::any(session, proxy))).await
+                }
+                _ => connect::any(session, proxy).await,
             };
             let (mut peer, _picked) = tunnel::answer(session, &client, connected)?;
             relay::tcp::run(session, &mut client, early, &mut peer, proxy).await

@@ -1,11 +1,13 @@
 //! Opening a stream for a session: a tunnelled service as a peer.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::iter;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use qanat_plan::Level;
@@ -160,14 +162,23 @@ pub fn answer<T>(
     connected
 }
 
-/// Ready when the stream that a session came by is no longer wanted: nobody waits for its target then. A client of
-/// another kind is not watched.
-pub fn poll_gone(client: &Stream, cx: &Context<'_>) -> Poll<SessionError> {
-    let Socket::Tunnel(stream) = client.socket() else { return Poll::Pending };
-    stream.poll_broken(cx).map(|code| {
+/// Connects for a session that came by a stream, as long as that is wanted: nobody waits for its target afterwards.
+///
+/// # Errors
+/// Those of the attempt; or that the stream has broken.
+pub async fn while_wanted<T>(
+    stream: &TunnelStream,
+    mut connecting: Pin<Box<impl Future<Output = Result<T, SessionError>>>>,
+) -> Result<T, SessionError> {
+    let gone = |code: Code| {
         let text = format!("the other end of the tunnel gave up: {}", code.name());
         SessionError::new(Status::Ok, Source::Client, Level::Info, text).with_status(CLIENT_GONE)
+    };
+    poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        Poll::Pending => stream.poll_broken(cx).map(|code| Err(gone(code))),
+        connected @ Poll::Ready(_) => connected,
     })
+    .await
 }
 
 /// How long a session waits for the tunnel, and the key of the service: as its local service says, if there is one.

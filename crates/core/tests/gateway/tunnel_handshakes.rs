@@ -3,10 +3,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use qanat_wire::tunnel_frame::{Code, MAX_PAYLOAD, Open, SKIPPABLE, kind};
 
 use crate::stranger::Line;
@@ -24,7 +25,7 @@ fn recorder(to: &str) -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
             let (mut dialler, mut acceptor) = (dialler.unwrap(), connect(&to));
             let (mut back, mut from) = (dialler.try_clone().unwrap(), acceptor.try_clone().unwrap());
             thread::spawn(move || drop(std::io::copy(&mut from, &mut back)));
-            let mut all = recording.lock().unwrap();
+            let mut all = recording.lock();
             all.push(Vec::new());
             let index = all.len() - 1;
             drop(all);
@@ -32,7 +33,7 @@ fn recorder(to: &str) -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
             thread::spawn(move || {
                 let mut some = [0; 4096];
                 while let Ok(count @ 1..) = dialler.read(&mut some) {
-                    recording.lock().unwrap()[index].extend(&some[..count]);
+                    recording.lock()[index].extend(&some[..count]);
                     if acceptor.write_all(&some[..count]).is_err() {
                         break;
                     }
@@ -70,7 +71,7 @@ fn a_recorded_handshake_is_worth_nothing() {
     drop(a);
     wait_until("the end", || b.tunnel("t").is_none_or(|seen| seen.state != "up"));
     let before = b.handshakes();
-    let recordings = said.lock().unwrap().clone();
+    let recordings = said.lock().clone();
     for recording in &recordings {
         let mut socket = connect(&address);
         socket.write_all(recording).unwrap();

@@ -316,6 +316,7 @@ fn a_tunnel_that_moves_keeps_its_streams() {
         let mut client = connect(&address);
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();
+        wait_until("both carriers", || a.tunnel("t").unwrap().carriers.len() == 2);
         let before = a.tunnel("t").unwrap().connected;
         a.dial("t", &b.listen());
         wait_until("a new carrier", || a.tunnel("t").unwrap().connected == before + 2);

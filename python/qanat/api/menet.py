@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from qanat.api.bodies import read_text
+from qanat.api.limit_bodies import Rate, ServiceRatesBody, Streams, bytes_of
+from qanat.compiler.tunnel_limits import RATES
 from qanat.compiler.tunnels import LocalService, RemoteService, TunnelSpec
 from qanat.compiler.units import parse_time_ms
 from qanat.config.errors import ConfigError
@@ -43,14 +45,16 @@ _POSITION = re.compile(r"byte (\d+)")
 
 
 class TunnelCall(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `/tunnel`."""
+    """The body of `/tunnel`; rates are bytes a second, or texts such as `500k`."""
 
     name: str
     dest: Address | None = None
     peer: str | None = None
+    send_rate: Rate = 0
+    receive_rate: Rate = 0
 
 
-class ServiceCall(msgspec.Struct, forbid_unknown_fields=True):
+class ServiceCall(ServiceRatesBody, forbid_unknown_fields=True, frozen=True):
     """The body of `/service`; times are milliseconds, or texts such as `5s`."""
 
     name: str
@@ -62,6 +66,7 @@ class ServiceCall(msgspec.Struct, forbid_unknown_fields=True):
     when_down: Literal["hold", "refuse", "close"] = "hold"
     proxy_protocol: Literal["off", "v1", "v2"] = "off"
     protocol: Literal["tcp", "udp"] = "tcp"
+    max_streams: Streams = 0
 
 
 class BindCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -117,7 +122,8 @@ class MenetApi:
         call = await _body(request, TunnelCall)
         if call.dest is None:
             raise InvalidRequest("dest", "`dest` is missing: where the other end listens")
-        spec = TunnelSpec(_address(call.dest, "dest"), call.peer)
+        rates = (bytes_of(name, getattr(call, name)) for name in RATES)
+        spec = TunnelSpec(_address(call.dest, "dest"), call.peer, *rates)
         return _done(await self._tunnels.put_tunnel(call.name, spec))
 
     async def _remove_tunnel(self, request: Request) -> Response:
@@ -132,11 +138,20 @@ class MenetApi:
         address = _address(call.addr, "addr")
         if call.type == "local":
             pending = _milliseconds(call.pending_timeout, "pending_timeout", 5000)
-            spec = LocalService(address, call.key or "", pending, call.when_down, call.protocol)
+            spec = LocalService(
+                address, call.key or "", pending, call.when_down, call.protocol, call.rates()
+            )
             return _done(await self._tunnels.put_service("local", call.name, spec))
         timeout = _milliseconds(call.timeout, "timeout", 3000)
         remote = RemoteService(
-            address, (), call.key or "", max(timeout, 1), call.proxy_protocol, call.protocol
+            address,
+            (),
+            call.key or "",
+            max(timeout, 1),
+            call.proxy_protocol,
+            call.protocol,
+            call.rates(),
+            call.max_streams,
         )
         return _done(await self._tunnels.put_service("remote", call.name, remote))
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
+from qanat.api.limit_bodies import Rate, Streams, with_rates
 from qanat.compiler.tunnel_peers import PeerSpec
-
-Rate = Annotated[int, Meta(ge=0, le=2**53)]
-Streams = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
 class PeerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,8 +30,8 @@ class PeerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_streams: Streams = 0
 
     def spec(self) -> PeerSpec:
-        """Make the peer."""
-        return PeerSpec(**msgspec.structs.asdict(self))
+        """Make the peer. Raise `InvalidRequest`."""
+        return PeerSpec(**with_rates(msgspec.structs.asdict(self)))
 
 
 class PeerPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,4 +48,4 @@ class PeerPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     def fields(self) -> dict[str, Any]:
         """Name the fields of the peer that change."""
         given = msgspec.structs.asdict(self).items()
-        return {name: value for name, value in given if value is not UNSET}
+        return with_rates({name: value for name, value in given if value is not UNSET})

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 
 from qanat.cli import tunnel_apply, tunnel_keys, tunnel_ls
+from qanat.cli import tunnel_limits as limits
 from qanat.cli.asked import Control, TokenFile, client_of
 from qanat.cli.client import DEFAULT_ADDRESS, ControlError
 from qanat.cli.output import Json, failed, print_json
@@ -78,7 +79,7 @@ app.command("apply")(tunnel_apply.apply_command)
 
 
 @app.command("connect")
-def connect_command(
+def connect_command(  # noqa: PLR0913, PLR0917 - one for each option
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the tunnel.")],
     dest: Annotated[
@@ -94,6 +95,8 @@ def connect_command(
         float,
         typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait until it is up."),
     ] = 5.0,
+    send_rate: limits.SendRate = "0",
+    receive_rate: limits.ReceiveRate = "0",
     as_json: Json = False,
 ) -> None:
     """Dial a tunnel to another gateway, and keep it up.
@@ -108,8 +111,10 @@ def connect_command(
     """
     client: Client = context.obj
     path = _path("tunnels", name)
+    rates = {"send_rate": send_rate, "receive_rate": receive_rate}
+    body = {"dest": dest, "peer": peer, **rates}
     try:
-        client.ask("PUT", path, json.dumps({"dest": dest, "peer": peer}))
+        client.ask("PUT", path, json.dumps(body))
         tunnel = _awaited(client, path, wait)
     except ControlError as error:
         raise failed(error) from error
@@ -149,6 +154,11 @@ def expose_command(  # noqa: PLR0913, PLR0917 - one for each option
             "--proxy-protocol", metavar="v1|v2", help="Tell the target who the client is."
         ),
     ] = "off",
+    upload_rate: limits.UploadRate = "0",
+    download_rate: limits.DownloadRate = "0",
+    stream_upload_rate: limits.StreamUploadRate = "0",
+    stream_download_rate: limits.StreamDownloadRate = "0",
+    max_streams: limits.MaxStreams = 0,
     as_json: Json = False,
 ) -> None:
     """Let the other end of a tunnel reach a service: its target is dialled from here.
@@ -159,8 +169,15 @@ def expose_command(  # noqa: PLR0913, PLR0917 - one for each option
 
     - `qanat tunnel expose db unix:/run/db.sock --tunnel home --key "$DB_KEY"`
     """
-    body = {"addr": _address(target), "key": key, "proxy_protocol": proxy_protocol}
-    body["protocol"] = "udp" if udp else "tcp"
+    rates = {
+        "upload_rate": upload_rate,
+        "download_rate": download_rate,
+        "stream_upload_rate": stream_upload_rate,
+        "stream_download_rate": stream_download_rate,
+    }
+    body: dict[str, str | int] = {"addr": _address(target), "key": key, **rates}
+    body |= {"proxy_protocol": proxy_protocol, "protocol": "udp" if udp else "tcp"}
+    body["max_streams"] = max_streams
     answer = _serve(context.obj, "remote", service, body, tunnels)
     if as_json:
         print_json(answer)
@@ -182,6 +199,10 @@ def listen_command(  # noqa: PLR0913, PLR0917 - one for each option
     tunnels: TunnelNames = None,
     key: Key = "",
     udp: Udp = False,
+    upload_rate: limits.UploadRate = "0",
+    download_rate: limits.DownloadRate = "0",
+    stream_upload_rate: limits.StreamUploadRate = "0",
+    stream_download_rate: limits.StreamDownloadRate = "0",
     as_json: Json = False,
 ) -> None:
     """Listen for clients of a service that the other end of a tunnel exposes.
@@ -195,7 +216,14 @@ def listen_command(  # noqa: PLR0913, PLR0917 - one for each option
     - `qanat tunnel listen dns 0.0.0.0:53 --udp`
     """
     protocol = "udp" if udp else "tcp"
-    body = {"addr": _address(address), "key": key, "protocol": protocol}
+    rates = {
+        "upload_rate": upload_rate,
+        "download_rate": download_rate,
+        "stream_upload_rate": stream_upload_rate,
+        "stream_download_rate": stream_download_rate,
+    }
+    body: dict[str, str | int] = {"addr": _address(address), "key": key, **rates}
+    body["protocol"] = protocol
     answer = _serve(context.obj, "local", service, body, tunnels)
     if as_json:
         print_json(answer)
@@ -256,7 +284,7 @@ def _serve(
     client: Client,
     kind: Literal["local", "remote"],
     service: str,
-    body: dict[str, str],
+    body: dict[str, str | int],
     tunnels: list[str] | None,
 ) -> dict[str, Any]:
     """Put a service and bind it; tell what there is now."""

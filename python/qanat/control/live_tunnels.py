@@ -50,7 +50,7 @@ class LiveTunnels:
         """
         engine = self._gateway.engine
         state = self._gateway.state
-        if state.tunnels.model.tunnels.get(name) != spec:
+        if not spec.leads_as(state.tunnels.model.tunnels.get(name)):
             # Whatever is wrong with the words is said before anybody is dialled.
             self._gateway.rehearse(putting_tunnel, name, spec)
             reason = await asyncio.to_thread(engine.probe_tunnel, name, spec.dial, spec.peer)
@@ -105,7 +105,13 @@ class LiveTunnels:
         """Show all tunnels, those that were accepted among them, with their states."""
         model = self._gateway.state.tunnels.model
         found: dict[str, Any] = {
-            name: {"dest": spec.dial, "peer": spec.peer, "state": "connecting"}
+            name: {
+                "dest": spec.dial,
+                "peer": spec.peer,
+                "send_rate": spec.send_rate,
+                "receive_rate": spec.receive_rate,
+                "state": "connecting",
+            }
             for name, spec in model.tunnels.items()
         }
         for seen in self._seen():
@@ -125,6 +131,7 @@ class LiveTunnels:
                     "pending_timeout": service.pending_timeout_ms,
                     "when_down": service.when_down,
                     "protocol": service.protocol,
+                    **msgspec.structs.asdict(service.rates),
                 }
                 for name, service in model.local.items()
             },
@@ -135,6 +142,8 @@ class LiveTunnels:
                     "timeout": service.connect_timeout_ms,
                     "proxy_protocol": service.proxy_protocol,
                     "protocol": service.protocol,
+                    "max_streams": service.max_streams,
+                    **msgspec.structs.asdict(service.rates),
                 }
                 for name, service in model.remote.items()
             },

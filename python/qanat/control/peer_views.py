@@ -8,6 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from qanat.control.limit_views import LimitsSeen, limits_seen
 from qanat.control.tunnel_identity import identity_of
 from qanat.control.tunnel_views import seen_tunnels
 
@@ -34,7 +35,9 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
 
     `tunnels` are the names that it may bring up here, any if there are none; `consume` are the
     remote services of this gateway that it may open, and `offer` its services that clients are sent
-    to, null for whatever is bound. Those that stand in the file are not `dynamic`.
+    to, null for whatever is bound. Those that stand in the file are not `dynamic`. `serving`
+    counts the streams that it has open here, `limited` those that were refused because there were
+    `max_streams`; its limits are those of all of its tunnels together.
     """
 
     name: str
@@ -46,6 +49,8 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     send_rate: int
     receive_rate: int
     max_streams: int
+    serving: int
+    limited: int
     carriers: tuple[PeerCarrierView, ...]
     dynamic: bool
 
@@ -100,8 +105,12 @@ def peers_view(state: State, engine: Engine) -> PeersView:
             carriers.setdefault(one.key, []).append(view)
             names[one.key] = one.node
     known = state.tunnels.model.peers.items()
-    peers = [_known(state, name, spec, carriers.pop(spec.key.lower(), ())) for name, spec in known]
-    peers += (_stranger(names[key], key, found) for key, found in carriers.items())
+    limits = limits_seen(engine)
+    peers = []
+    for known_as, spec in known:
+        found = carriers.pop(spec.key.lower(), [])
+        peers.append(_known(state, known_as, spec, found, limits))
+    peers += (_stranger(names[key], key, found, limits) for key, found in carriers.items())
     handshakes = msgspec.msgpack.decode(engine.snapshot("tunnel_handshakes"), type=HandshakesView)
     return PeersView(name, public, bool(node.secret), listen, tuple(peers), handshakes)
 
@@ -113,7 +122,11 @@ def peer_view(state: State, engine: Engine, name: str) -> PeerView | None:
 
 
 def _known(
-    state: State, name: str, spec: PeerSpec, carriers: Sequence[PeerCarrierView]
+    state: State,
+    name: str,
+    spec: PeerSpec,
+    carriers: Sequence[PeerCarrierView],
+    limits: LimitsSeen,
 ) -> PeerView:
     return PeerView(
         name=name,
@@ -125,12 +138,15 @@ def _known(
         send_rate=spec.send_rate,
         receive_rate=spec.receive_rate,
         max_streams=spec.max_streams,
+        **limits.peer(spec.key.lower()),
         carriers=tuple(carriers),
         dynamic=("peer", name) in state.tunnels.records,
     )
 
 
-def _stranger(name: str, key: str, carriers: Sequence[PeerCarrierView]) -> PeerView:
+def _stranger(
+    name: str, key: str, carriers: Sequence[PeerCarrierView], limits: LimitsSeen
+) -> PeerView:
     return PeerView(
         name=name,
         key=key,
@@ -141,6 +157,7 @@ def _stranger(name: str, key: str, carriers: Sequence[PeerCarrierView]) -> PeerV
         send_rate=0,
         receive_rate=0,
         max_streams=0,
+        **limits.peer(key),
         carriers=tuple(carriers),
         dynamic=False,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from qanat.compiler.tunnel_limits import SERVICE_RATES
 from qanat.control.errors import ServiceNotFound, TunnelNotFound
 from qanat.control.tunnels import putting_service, putting_tunnel
 
@@ -35,4 +36,7 @@ def patching_service(
     spec = model.local.get(name) if kind == "local" else model.remote.get(name)
     if spec is None:
         raise ServiceNotFound(kind, name)
-    return putting_service(state, kind, name, structs.replace(spec, **fields), resolve)
+    rates = {field: value for field, value in fields.items() if field in SERVICE_RATES}
+    others = {field: value for field, value in fields.items() if field not in rates}
+    changed = structs.replace(spec, rates=structs.replace(spec.rates, **rates), **others)
+    return putting_service(state, kind, name, changed, resolve)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from qanat.compiler.tunnels import Bound, Kind, Transport, WhenDown
+from qanat.control.limit_views import limits_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +26,9 @@ class CarrierView(msgspec.Struct, frozen=True, kw_only=True):
     """A connection of a tunnel. `role` is what this gateway is; `node` and `key` are the other end.
 
     `streams` are those of both sides that are open; the round trip is in microseconds.
-    Datagrams are dropped, oldest first, when too many wait.
+    Datagrams are dropped, oldest first, when too many wait. `window_stalls` counts how often a
+    stream had bytes and no credit of the other end, `throttled` how often one was held back by a
+    limit, `throttled_now` those that are; `queued` bytes wait for the connection.
     """
 
     index: int
@@ -39,6 +42,12 @@ class CarrierView(msgspec.Struct, frozen=True, kw_only=True):
     rtt_us: int
     up_ms: int
     datagrams_dropped: int = 0
+    frames_received: int = 0
+    frames_sent: int = 0
+    window_stalls: int = 0
+    throttled: int = 0
+    throttled_now: int = 0
+    queued: int = 0
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +74,8 @@ class TunnelView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     dest: str | None
     peer: str | None
+    send_rate: int
+    receive_rate: int
     state: TunnelStatus
     error: str | None
     carriers: tuple[CarrierView, ...]
@@ -85,9 +96,14 @@ class SkippedTunnelView(msgspec.Struct, frozen=True):
 
 
 class TunnelsView(msgspec.Struct, frozen=True):
-    """All tunnels at one revision, and what of the store cannot be used."""
+    """All tunnels at one revision, and what of the store cannot be used.
+
+    `windows` are the bytes that the windows of all streams come to, up to `buffer_limit`.
+    """
 
     revision: int
+    windows: int
+    buffer_limit: int
     tunnels: tuple[TunnelView, ...]
     skipped: tuple[SkippedTunnelView, ...]
 
@@ -102,6 +118,10 @@ class _ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     tunnels: tuple[str, ...]
     sessions: int
     dynamic: bool
+    upload_rate: int
+    download_rate: int
+    stream_upload_rate: int
+    stream_download_rate: int
 
 
 class LocalServiceView(_ServiceView, frozen=True, kw_only=True):
@@ -112,11 +132,16 @@ class LocalServiceView(_ServiceView, frozen=True, kw_only=True):
 
 
 class RemoteServiceView(_ServiceView, frozen=True, kw_only=True):
-    """Where a service leads to, and the tunnels that may ask for it."""
+    """Where a service leads to, and the tunnels that may ask for it.
+
+    `limited` counts the streams that were refused because `max_streams` were open.
+    """
 
     addresses: tuple[str, ...]
     connect_timeout_ms: int
     proxy_protocol: Literal["off", "v1", "v2"]
+    max_streams: int
+    limited: int
 
 
 class ServicesView(msgspec.Struct, frozen=True):
@@ -148,7 +173,14 @@ class BindingsView(msgspec.Struct, frozen=True):
 def tunnels_view(state: State, engine: Engine) -> TunnelsView:
     """Show all tunnels, those that others dial last."""
     skipped = (SkippedTunnelView(*key, item.message) for key, item in state.tunnels.skipped.items())
-    return TunnelsView(state.revision, tuple(_tunnels(state, engine)), tuple(skipped))
+    node = state.compiled.settings.tunnels
+    return TunnelsView(
+        state.revision,
+        limits_seen(engine).windows,
+        0 if node is None else node.limits.buffer_limit,
+        tuple(_tunnels(state, engine)),
+        tuple(skipped),
+    )
 
 
 def tunnel_view(state: State, engine: Engine, name: str) -> TunnelView | None:
@@ -159,10 +191,11 @@ def tunnel_view(state: State, engine: Engine, name: str) -> TunnelView | None:
 def services_view(state: State, engine: Engine) -> ServicesView:
     """Show all services."""
     model, sessions = state.tunnels.model, _sessions(engine)
+    limited = limits_seen(engine).limited()
     return ServicesView(
         state.revision,
         tuple(_local(state, name, model.local[name], sessions) for name in model.local),
-        tuple(_remote(state, name, model.remote[name], sessions) for name in model.remote),
+        tuple(_remote(state, name, model.remote[name], sessions, limited) for name in model.remote),
     )
 
 
@@ -175,7 +208,9 @@ def service_view(
         local = model.local.get(name)
         return None if local is None else _local(state, name, local, _sessions(engine))
     remote = model.remote.get(name)
-    return None if remote is None else _remote(state, name, remote, _sessions(engine))
+    if remote is None:
+        return None
+    return _remote(state, name, remote, _sessions(engine), limits_seen(engine).limited())
 
 
 def bindings_view(state: State, engine: Engine) -> BindingsView:
@@ -207,6 +242,8 @@ def _tunnel(state: State, name: str, spec: TunnelSpec | None, seen: Seen | None)
         name=name,
         dest=spec.dial if spec is not None else None,
         peer=spec.peer if spec is not None else None,
+        send_rate=spec.send_rate if spec is not None else 0,
+        receive_rate=spec.receive_rate if spec is not None else 0,
         state=facts.get("state", "connecting"),
         error=facts.get("error"),
         carriers=facts.get("carriers", ()),
@@ -232,7 +269,11 @@ def _local(
 
 
 def _remote(
-    state: State, name: str, service: RemoteService, sessions: Mapping[str, int]
+    state: State,
+    name: str,
+    service: RemoteService,
+    sessions: Mapping[str, int],
+    limited: Mapping[str, int],
 ) -> RemoteServiceView:
     return RemoteServiceView(
         **_shared(state, "remote", name, service),
@@ -241,6 +282,8 @@ def _remote(
         addresses=service.addresses,
         connect_timeout_ms=service.connect_timeout_ms,
         proxy_protocol=service.proxy_protocol,
+        max_streams=service.max_streams,
+        limited=limited.get(f"remote:{name}", 0),
     )
 
 
@@ -254,6 +297,7 @@ def _shared(
         "protocol": service.protocol,
         "tunnels": bindings.get(name, Bound()).tunnels,
         "dynamic": _is_dynamic(state, (kind, name)),
+        **msgspec.structs.asdict(service.rates),
     }
 
 

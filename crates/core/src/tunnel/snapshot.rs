@@ -55,7 +55,7 @@ pub struct CarrierSnapshot {
     pub bytes_sent: u64,
     /// Datagrams that were lost because too many waited.
     pub datagrams_dropped: u64,
-    /// Frames from the other end, of all kinds.
+    /// Frames from the other end, of all kinds but pings.
     pub frames_received: u64,
     /// Frames to the other end.
     pub frames_sent: u64,

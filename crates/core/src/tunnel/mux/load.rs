@@ -2,7 +2,7 @@
 
 use super::Mux;
 
-/// Frames of a carrier, of all kinds.
+/// Frames of a carrier, of all kinds but pings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Frames {
     pub(super) sent: u64,

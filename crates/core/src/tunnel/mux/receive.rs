@@ -32,7 +32,7 @@ impl Mux {
         let mut used = 0;
         while let Progress::Complete { stream, frame, consumed } = decode(&bytes[used..])? {
             used += consumed;
-            self.frames.received += 1;
+            self.frames.received += u64::from(!matches!(frame, Frame::Ping(_)));
             match frame {
                 Frame::Pong(number) => self.rtt = pong(number).unwrap_or(self.rtt),
                 // Its sender can do without an answer, whatever stream it is about.

@@ -108,10 +108,11 @@ def test_a_service_that_is_refused_at_one_far_side_is_taken_from_the_other(
     near = start(stack, tmp_path, "near", dials(far), BALANCED)
     wait_until_up(near, "one", "two")
     lost = far["one"]
-    configure(lost.gateway, "one", SHARED)
+    # It is offered, but not to whoever lacks the key.
+    configure(lost.gateway, "one", SHARED, far_side("127.0.0.1:9", "one", "key=another"))
     reload(lost)
     assert {ask(near.gateway.ports["both"]) for _ in range(6)} == {b"two"}
-    assert near.gateway.wait_for_log("refused by the other end of tunnel one: no_service")
+    assert near.gateway.wait_for_log("refused by the other end of tunnel one: key_mismatch")
 
 
 def test_a_service_that_is_bound_to_two_tunnels_uses_both_and_survives_the_loss_of_either(

@@ -128,6 +128,7 @@ impl Gateway {
         }
         state.order(orders)?;
         self.shared.tunnels.reconcile(&plan, &state.threads);
+        self.shared.tunnels.offer_anew(&before, &plan);
         if let (Some(before), Some(node)) = (&before.settings.tunnels, &plan.settings.tunnels)
             && !Arc::ptr_eq(before, node)
         {

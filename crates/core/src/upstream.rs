@@ -19,6 +19,7 @@ use self::peer::Carried;
 pub(crate) use self::peer::Peer;
 pub use self::picked::Picked;
 pub use self::snapshot::{Health, PeerSnapshot};
+use crate::address::Address;
 use crate::balance::{Dice, Method};
 use crate::clock::{self, Instant};
 use crate::phase::call::Choice;
@@ -35,6 +36,8 @@ pub struct Upstream {
     pub handler: Option<Chain>,
     method: Method,
     key: Option<Template>,
+    /// Some peers are services at the other ends of tunnels.
+    is_tunnelled: bool,
     primary: Group,
     backup: Group,
     turn: Arc<Mutex<Dice>>,
@@ -53,6 +56,17 @@ pub struct Tries {
     /// Hashes of the key made so far, and their sum or their place on the ring.
     pub(crate) rehashes: u32,
     pub(crate) hash: Option<u32>,
+    /// Peers to be passed over as long as there are others.
+    away: Option<Box<Away>>,
+}
+
+/// Peers that say themselves that they do not have what is asked for, by group.
+#[derive(Default)]
+struct Away {
+    primary: Vec<bool>,
+    backup: Vec<bool>,
+    /// Nobody else is left: now they are the ones that are tried, and only they.
+    is_turned: bool,
 }
 
 impl Upstream {
@@ -73,6 +87,7 @@ impl Upstream {
         };
         let primary = Group::new(primary);
         Ok(Self {
+            is_tunnelled: spec.peers.iter().any(|peer| peer.address.starts_with("tunnel:")),
             spec: Arc::new(spec.clone()),
             handler: Chain::link(Phase::Balance, spec.handler.as_slice()),
             method: Method::link(&spec.balance, &primary),
@@ -96,9 +111,27 @@ impl Upstream {
                 key
             })
         });
-        let picked = self.choose(key.as_deref().unwrap_or_default(), tries, clock::now());
+        if self.is_tunnelled && tries.away.is_none() {
+            tries.away = self.away(session);
+        }
+        let now = clock::now();
+        let mut picked = self.choose(key.as_deref().unwrap_or_default(), tries, now);
+        if picked.is_none() && tries.turn_to_away() {
+            picked = self.choose(key.as_deref().unwrap_or_default(), tries, now);
+        }
         tries.key = key;
         picked
+    }
+
+    /// The peers whose tunnel is up and does not have the service.
+    fn away(&self, session: &Session) -> Option<Box<Away>> {
+        let tunnels = session.plan.tunnel_registry.as_ref()?;
+        let is_away = |peer: &Peer| match &peer.address {
+            Address::Tunnel(address) => tunnels.is_away(address),
+            _ => false,
+        };
+        let of = |group: &Group| group.peers().iter().map(is_away).collect();
+        Some(Box::new(Away { primary: of(&self.primary), backup: of(&self.backup), is_turned: false }))
     }
 
     /// As [`Self::pick`], for a hash key that is known and a given time.
@@ -182,6 +215,24 @@ impl Tries {
     /// Whether the peer at `index` of the present group was tried.
     pub(crate) fn has_tried(&self, index: usize) -> bool {
         self.tried.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
+    /// Whether the peer at `index` of the present group is not to be chosen in this round.
+    pub(crate) fn is_away(&self, index: usize) -> bool {
+        self.away.as_ref().is_some_and(|away| {
+            let group = if self.on_backup { &away.backup } else { &away.primary };
+            group.get(index).copied().unwrap_or_default() != away.is_turned
+        })
+    }
+
+    /// Begins the round of those that were passed over; false if there are none, or it has begun before.
+    fn turn_to_away(&mut self) -> bool {
+        let Some(away) = self.away.as_mut().filter(|away| !away.is_turned) else { return false };
+        away.is_turned = true;
+        self.on_backup = false;
+        self.tried = smallvec![];
+        self.misses = 0;
+        self.away.as_ref().is_some_and(|away| away.primary.contains(&true) || away.backup.contains(&true))
     }
 
     fn mark(&mut self, index: usize) {

@@ -79,26 +79,33 @@ def _print_services(services: Mapping[str, Any], bindings: Mapping[str, Any]) ->
                 service["protocol"],
                 service["addr"],
                 "yes" if service["key"] else "-",
-                _tunnels(bound, service["name"]) or "bound to none",
+                _tunnels(bound, service["name"], kind) or "bound to none",
                 str(service["sessions"]),
                 _origin(service),
             )
         for missing in dict.fromkeys(
             one["service"] for one in bound if one["service"] not in known
         ):
-            table.add_row(missing, kind, "-", "is missing", "-", _tunnels(bound, missing), "-", "")
+            table.add_row(
+                missing, kind, "-", "is missing", "-", _tunnels(bound, missing, kind), "-", ""
+            )
     print_table(table)
 
 
-def _tunnels(bindings: Iterable[Mapping[str, Any]], service: str) -> str:
-    """Name the tunnels of a service, those that are not up with their states."""
-    return ", ".join(
-        one["tunnel"]
-        if one["state"] in {"up", "no_service"}
-        else f"{one['tunnel']} ({one['state']})"
-        for one in bindings
-        if one["service"] == service
-    )
+def _tunnels(bindings: Iterable[Mapping[str, Any]], service: str, kind: str) -> str:
+    """Name the tunnels of a service, with what is missing."""
+    return ", ".join(_tunnel(one, kind) for one in bindings if one["service"] == service)
+
+
+def _tunnel(binding: Mapping[str, Any], kind: str) -> str:
+    name, state = str(binding["tunnel"]), binding["state"]
+    if state not in {"up", "no_service"}:
+        return f"{name} ({state})"
+    if state == "up" and binding["offered"] is False:
+        if kind == "local":
+            return f"{name} (the other end does not offer {binding['service']})"
+        return f"{name} (not offered)"
+    return name
 
 
 def _origin(item: Mapping[str, Any], *, accepted: bool = False) -> str:

@@ -154,11 +154,16 @@ class ServicesView(msgspec.Struct, frozen=True):
 
 class BindingView(msgspec.Struct, frozen=True):
     """A service bound to a tunnel. `state` is that of the tunnel, `no_tunnel` for one that nobody
-    has brought up yet, or `no_service` if the service is not there."""
+    has brought up yet, or `no_service` if the service is not there.
+
+    `offered` tells whether the end that has the target offers the service through this tunnel: it
+    is there, bound, allowed to the other end, and healthy. Null while that is not known.
+    """
 
     tunnel: str
     service: str
     state: str
+    offered: bool | None
     dynamic: bool
 
 
@@ -305,12 +310,37 @@ def _bindings(state: State, engine: Engine, kind: Kind) -> Iterable[BindingView]
     model = state.tunnels.model
     services = model.local if kind == "local" else model.remote
     states = {view.name: view.state for view in _tunnels(state, engine)}
+    offers = _Offers(engine)
     for service, bound in model.bindings(kind).items():
         for tunnel in bound.tunnels:
             found: str = states.get(tunnel, "no_tunnel")
             status = found if service in services else "no_service"
             dynamic = _is_dynamic(state, ("bind", f"{kind}:{tunnel}/{service}"))
-            yield BindingView(tunnel, service, status, dynamic)
+            yield BindingView(
+                tunnel, service, status, offers.offered(kind, tunnel, service), dynamic
+            )
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    """What both ends of a tunnel offer, as the data plane tells of it."""
+
+    tunnel: str
+    ours: frozenset[str]
+    theirs: frozenset[str] | None
+
+
+class _Offers:
+    """What is offered through all tunnels that are up."""
+
+    def __init__(self, engine: Engine) -> None:
+        found = msgspec.msgpack.decode(engine.snapshot("offers"), type=list[_Offer])
+        self._known = {offer.tunnel: offer for offer in found}
+
+    def offered(self, kind: Kind, tunnel: str, service: str) -> bool | None:
+        """Tell whether the end with the target offers a service; None if that is not known."""
+        offer = self._known.get(tunnel)
+        names = None if offer is None else offer.theirs if kind == "local" else offer.ours
+        return None if names is None else service in names
 
 
 def _is_dynamic(state: State, key: TunnelKey) -> bool:

@@ -45,7 +45,7 @@ pub async fn welcome(worker: Arc<Worker>, node: Arc<Node>, socket: TcpStream) {
     }
     let session = (ready.theirs.carrier, ready.theirs.generation);
     let carrier = Carrier::new(Arc::clone(&tunnel.name), session, &ready, Role::Acceptor, node.heartbeat());
-    let _joined = serve::Joined::new(&tunnel, &carrier);
+    let _joined = serve::Joined::new(&worker.shared.tunnels, &tunnel, &carrier);
     // Whom to trust may have changed since the handshake began.
     if !worker.shared.tunnels.still_admits(&carrier) {
         carrier.end(Code::Forbidden);
@@ -72,6 +72,7 @@ async fn greet(worker: &Arc<Worker>, node: &Arc<Node>, socket: TcpStream) -> Res
             window: WINDOW,
             heartbeat: node.spec.heartbeat_s,
             is_probe: theirs.is_probe,
+            tells_offers: true,
         })
     };
     handshake::accept(socket, node, judge).await

@@ -77,6 +77,10 @@ impl Carrier {
         heartbeat: Duration,
     ) -> Arc<Self> {
         let address = ready.stream.get_ref().0.peer_addr();
+        let mut mux = Mux::new(role == Role::Dialler, ready.theirs.window);
+        if ready.theirs.tells_offers {
+            mux.expect_offers();
+        }
         let carrier = Self {
             tunnel,
             index: session.0,
@@ -92,7 +96,7 @@ impl Carrier {
             bytes_received: AtomicU64::new(0),
             bytes_sent: AtomicU64::new(0),
             heartbeat_ms: AtomicU64::new(0),
-            mux: Mutex::new(Mux::new(role == Role::Dialler, ready.theirs.window)),
+            mux: Mutex::new(mux),
         };
         carrier.set_heartbeat(heartbeat);
         Arc::new(carrier)

@@ -83,6 +83,7 @@ pub async fn probe(spec: &spec::Tunnel, node: &Node) -> Result<(), String> {
         window: WINDOW,
         heartbeat: node.spec.heartbeat_s,
         is_probe: true,
+        tells_offers: true,
     };
     connect(spec, node, greeting).await.map(drop).map_err(|failure| failure.to_string())
 }
@@ -104,7 +105,7 @@ async fn run(worker: &Arc<Worker>, order: &Order, node: &Node, ready: Ready) -> 
     let session = (order.index, node.spec.generation);
     let carrier =
         Carrier::new(Arc::clone(&order.tunnel.name), session, &ready, Role::Dialler, node.heartbeat());
-    let _joined = serve::Joined::new(&order.tunnel, &carrier);
+    let _joined = serve::Joined::new(&worker.shared.tunnels, &order.tunnel, &carrier);
     // Whom to trust may have changed since the handshake began.
     order.tunnel.review_dialled();
     let line = format!("tunnel {} is up: carrier {} to {}", order.tunnel.name, order.index, carrier.address);
@@ -132,6 +133,7 @@ impl Order {
             window: WINDOW,
             heartbeat: node.spec.heartbeat_s,
             is_probe: false,
+            tells_offers: true,
         }
     }
 

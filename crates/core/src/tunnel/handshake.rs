@@ -28,6 +28,8 @@ const PREFACE: usize = 33;
 const PROBE: u32 = 1;
 /// How long the other side is given to take in why it is refused.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Another: it tells which services it has.
+const OFFERS: u32 = 2;
 
 /// What a side has been convinced by, or is to be convinced by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(super) struct Greeting {
     pub(super) heartbeat: u16,
     /// Nothing is to come of it.
     pub(super) is_probe: bool,
+    /// It tells which services it has. This side does.
+    pub(super) tells_offers: bool,
 }
 
 /// A TLS session whose ends have proved who they are.
@@ -222,7 +226,7 @@ impl Greeting {
         Scribe(&mut bytes).hello(&Hello {
             least: *VERSIONS.start(),
             most: *VERSIONS.end(),
-            features: if self.is_probe { PROBE } else { 0 },
+            features: if self.is_probe { PROBE } else { 0 } | if self.tells_offers { OFFERS } else { 0 },
             generation: self.generation,
             carrier: self.carrier,
             window: WINDOW,
@@ -313,5 +317,6 @@ fn read_greeting(hello: &Hello<'_>) -> Result<Greeting, Failure> {
         window: hello.window,
         heartbeat: hello.heartbeat,
         is_probe: hello.features & PROBE != 0,
+        tells_offers: hello.features & OFFERS != 0,
     })
 }

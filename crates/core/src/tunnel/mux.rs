@@ -12,6 +12,7 @@ mod limit;
 mod limits;
 mod lines;
 mod load;
+mod offers;
 mod receive;
 mod state;
 mod transmit;
@@ -39,6 +40,7 @@ pub(super) use self::gate::{Both, CarrierRates, ServiceRates};
 use self::limits::Limits;
 use self::lines::Way;
 use self::load::Frames;
+use self::offers::Offers;
 pub(super) use self::receive::Broken;
 use self::state::{Fin, State};
 use self::turns::Turns;
@@ -102,6 +104,7 @@ pub(super) struct Mux {
     /// Datagrams that were pushed out of queues.
     pub(super) dropped: u64,
     frames: Frames,
+    offers: Offers,
 }
 
 /// What reading from a stream gives.
@@ -132,6 +135,7 @@ impl Mux {
             rtt: Duration::ZERO,
             dropped: 0,
             frames: Frames::default(),
+            offers: Offers::default(),
         }
     }
 

@@ -149,6 +149,9 @@ pub fn answer<T>(
     client: &Stream,
     connected: Result<T, SessionError>,
 ) -> Result<T, SessionError> {
+    if matches!(client.socket(), Socket::Tunnel(_)) {
+        note_target(session, connected.as_ref().err());
+    }
     match (client.socket(), &connected) {
         (Socket::Tunnel(stream), Ok(_)) => stream.accept(),
         (Socket::Tunnel(stream), Err(error)) => {
@@ -179,6 +182,16 @@ pub async fn while_wanted<T>(
         connected @ Poll::Ready(_) => connected,
     })
     .await
+}
+
+/// Remembers whether the target of a session that came through a tunnel was reached: a service without one is not
+/// offered.
+fn note_target(session: &Session, failed: Option<&SessionError>) {
+    let service = session.listener.spec.id.strip_prefix("tunnel:");
+    let is_about_target = failed.is_none_or(|error| error.status == Status::BadGateway);
+    if let (Some(tunnels), Some(service), true) = (&session.plan.tunnel_registry, service, is_about_target) {
+        tunnels.note_target(service, failed.is_none(), &session.plan);
+    }
 }
 
 /// How long a session waits for the tunnel, and the key of the service: as its local service says, if there is one.

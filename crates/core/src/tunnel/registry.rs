@@ -17,6 +17,7 @@ use super::identity::NodeKey;
 use super::limits::{Limits, TunnelLimits};
 use super::mux::CarrierRates;
 use super::node::Node;
+use super::offers::Offering;
 use super::prove::Role;
 use super::reconcile::Dialling;
 use super::refusals::Refusals;
@@ -39,6 +40,7 @@ pub struct Tunnels {
     /// Listeners that refuse while tunnels are down.
     pub(crate) gates: Arc<Gates>,
     pub(super) limits: Arc<Limits>,
+    pub(super) offering: Offering,
 }
 
 /// A tunnel, up or not.
@@ -205,6 +207,11 @@ impl Tunnels {
         *self.plan.lock() = Arc::downgrade(plan);
         self.gates.log_to(&plan.settings.error_log);
         self.stirred.notify_waiters();
+    }
+
+    /// The tunnel of a name, if it is known.
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Tunnel>> {
+        self.known.lock().get(name).cloned()
     }
 
     /// What is configured now, and what to wait for if it does not lead anywhere.

@@ -10,7 +10,7 @@ use super::carrier::Carrier;
 use super::limits::{PeerLimits, ServiceLimits};
 use super::mux::Request;
 use super::prove;
-use super::registry::Tunnel;
+use super::registry::{Tunnel, Tunnels};
 use super::stream::TunnelStream;
 use crate::address::Address;
 use crate::gateway::shared::Worker;
@@ -28,8 +28,9 @@ pub(super) struct Joined<'a> {
 }
 
 impl<'a> Joined<'a> {
-    pub(super) fn new(tunnel: &'a Tunnel, carrier: &'a Arc<Carrier>) -> Self {
+    pub(super) fn new(tunnels: &Tunnels, tunnel: &'a Tunnel, carrier: &'a Arc<Carrier>) -> Self {
         tunnel.join(carrier);
+        tunnels.introduce(tunnel, carrier);
         Self { tunnel, carrier }
     }
 }

@@ -26,7 +26,11 @@ impl Group {
     /// Whether the peer at `index` may be chosen for a session that has made `tries`.
     pub(crate) fn is_usable(&self, index: usize, tries: &Tries, now: u64) -> bool {
         let peer = &self.peers[index];
-        !tries.has_tried(index) && !peer.down && !peer.is_unavailable(now) && !peer.is_full()
+        !tries.has_tried(index)
+            && !tries.is_away(index)
+            && !peer.down
+            && !peer.is_unavailable(now)
+            && !peer.is_full()
     }
 
     /// The peers that may be chosen, with their indices.

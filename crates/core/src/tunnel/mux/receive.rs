@@ -57,7 +57,8 @@ impl Mux {
             Frame::GoAway(_) => self.is_leaving = true,
             Frame::Refuse(code) => return Err(Broken::Refused(*code)),
             Frame::Hello(_) => return Err(Broken::Rule("a second HELLO")),
-            // An offer is a hint, which is not needed to open a stream.
+            Frame::Offer(service) => self.offers.receive(service, true),
+            Frame::Withdraw(service) => self.offers.receive(service, false),
             _ => {}
         }
         Ok(())

@@ -23,8 +23,9 @@ impl Mux {
     ) -> Poll<()> {
         let before = out.len();
         self.let_go(now, wakes);
-        self.frames.sent += frames_in(&self.control);
         out.append(&mut self.control);
+        self.offers.send(out);
+        self.frames.sent += frames_in(&out[before..]);
         while out.len() < most {
             let Some(stream) = self.turns.pop() else { break };
             let Some(state) = self.streams.get_mut(&stream) else { continue };

@@ -102,6 +102,22 @@ def test_datagrams_go_through_too(home_and_gate: tuple[Command, Command]) -> Non
     assert listens["protocol"] == "udp"
 
 
+def test_limits_are_options(home_and_gate: tuple[Command, Command]) -> None:
+    home, gate = home_and_gate
+    dial = ("connect", "t", f"127.0.0.1:{gate.node.tunnel_port}")
+    rates = home.json(*dial, "--send-rate", "500k", "--receive-rate", "1g")
+    assert (rates["send_rate"], rates["receive_rate"]) == (500 << 10, 1 << 30)
+    exposed = home.json("expose", "s", "1", "--upload-rate", "1m", "--max-streams", "7")
+    assert (exposed["upload_rate"], exposed["max_streams"]) == (1 << 20, 7)
+    port = gate.node.gateway.ports["clients"]
+    options = ("--download-rate", "2m", "--stream-upload-rate", "3", "--stream-download-rate", "4")
+    listening = gate.json("listen", "s", str(port), *options)
+    assert listening["download_rate"] == 2 << 20
+    assert (listening["stream_upload_rate"], listening["stream_download_rate"]) == (3, 4)
+    refused = home.refused("expose", "s", "1", "--upload-rate", "fast")
+    assert "upload_rate" in refused
+
+
 def test_a_gateway_with_nothing_says_what_comes_next(
     home_and_gate: tuple[Command, Command],
 ) -> None:

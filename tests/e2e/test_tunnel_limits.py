@@ -119,9 +119,8 @@ def test_a_limited_service_does_not_hold_up_its_neighbour(pair: tuple[Node, Node
         slow.local(upload_rate=RATE).raise_for_status()
         limited = pool.submit(lasted, upload, slow, slow_target, 300 * KIB)
         until(lambda: held_back(slow.near), "the slow one to be held back")
-        for _ in range(8):
-            assert fast.is_served(os.urandom(1 << 20))
-        assert not limited.done(), "sixteen MiB were faster than what the limit held back"
+        assert fast.is_served(os.urandom(1 << 20))
+        assert not limited.done(), "several times as much goes by while the slow one waits"
         assert limited.result() >= least_seconds(300 * KIB)
 
 

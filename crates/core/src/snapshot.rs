@@ -45,6 +45,7 @@ pub fn read(shared: &Shared, workers: &[Arc<Worker>], what: &str) -> Option<Vec<
         "tunnels" => encode(&shared.tunnels.snapshot()),
         "tunnel_limits" => encode(&shared.tunnels.limits()),
         "tunnel_handshakes" => encode(&shared.tunnels.handshakes()),
+        "services" => encode(&shared.tunnels.services()),
         "offers" => encode(&shared.tunnels.offers()),
         "rules" => encode(&rules(shared)),
         _ => None,

@@ -28,6 +28,7 @@ mod serve;
 mod snapshot;
 mod strangers;
 mod stream;
+mod tally;
 
 pub use accept::welcome;
 pub use dial::{code_of, probe};
@@ -39,3 +40,4 @@ pub use pending::PendingFlow;
 pub use registry::Tunnels;
 pub use snapshot::{LimitsSnapshot, TunnelSnapshot};
 pub use stream::TunnelStream;
+pub use tally::{ServiceSnapshot, TimesSnapshot};

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -36,6 +41,16 @@ _TUNNEL = {
     "refused": ("qanat_tunnel_streams_refused_total", "Streams that this gateway has refused."),
     "rejected": ("qanat_tunnel_streams_rejected_total", "Streams that the other end has refused."),
     "connected": ("qanat_tunnel_carriers_connected_total", "Carriers that ever came up."),
+    "reconnects": ("qanat_tunnel_reconnects_total", "Times that a tunnel came up again."),
+}
+_REASONS = {
+    "refused_by": ("qanat_tunnel_refusals_total", "Streams refused by this gateway, by reason."),
+    "rejected_by": ("qanat_tunnel_rejections_total", "Streams that were refused, by reason."),
+    "reset_by": ("qanat_tunnel_resets_total", "Streams that have broken, by reason."),
+}
+_TIMES = {
+    "opening": ("qanat_tunnel_opening_seconds", "Time from asking for a stream to its answer."),
+    "handshakes": ("qanat_tunnel_handshake_seconds", "Time from a connection to a carrier."),
 }
 _CARRIER = {
     "streams": ("qanat_carrier_streams", "Streams of both sides that are open on a carrier."),
@@ -128,6 +143,17 @@ class _Reading(Collector):
         up = ((names, float(tunnel["state"] == "up")) for names, tunnel in tunnels)
         yield _metric(("qanat_tunnel_up", "Whether a tunnel is up."), ("tunnel",), up)
         yield from _fields(_TUNNEL, ("tunnel",), tunnels)
+        for field, names in _REASONS.items():
+            reasons = (
+                ((*labels, reason), count)
+                for labels, tunnel in tunnels
+                for reason, count in tunnel[field].items()
+            )
+            yield _metric(names, ("tunnel", "reason"), reasons)
+        for field, (name, meaning) in _TIMES.items():
+            yield _histogram(
+                name, meaning, ((*labels, tunnel[field]) for labels, tunnel in tunnels)
+            )
         labels = ("tunnel", "carrier", "role")
         carriers = [
             ((*names, str(carrier["index"]), carrier["role"]), carrier)
@@ -166,6 +192,16 @@ def _fields(
 ) -> Iterator[Metric]:
     for field, names in fields.items():
         yield _metric(names, labels, ((values, item[field]) for values, item in found))
+
+
+def _histogram(name: str, meaning: str, tunnels: Iterable[tuple[str, Any]]) -> Metric:
+    """Make a histogram of the times of each tunnel."""
+    metric = HistogramMetricFamily(name, meaning, labels=("tunnel",))
+    for tunnel, times in tunnels:
+        buckets = [(str(bound / _MICROSECONDS), count) for bound, count in times["buckets"]]
+        buckets.append(("+Inf", times["count"]))
+        metric.add_metric((tunnel,), buckets, times["sum_us"] / _MICROSECONDS)
+    return metric
 
 
 def _metric(names: tuple[str, str], labels: tuple[str, ...], rows: Rows) -> Metric:

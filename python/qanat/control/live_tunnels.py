@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 _PATIENCE_S = 5.0
 _POLL_S = 0.02  # how often a drain looks whether streams are left
 _MASKED = "********"
-_COUNTERS = ("serving", "opened", "served", "refused", "rejected")
+_COUNTERS = (
+    *("serving", "opened", "served", "refused", "rejected", "reconnects"),
+    *("refused_by", "rejected_by", "reset_by"),
+)
 
 
 @dataclass(frozen=True, slots=True)

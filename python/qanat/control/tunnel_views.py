@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from qanat.compiler.tunnels import Bound, Kind, Transport, WhenDown
 from qanat.control.limit_views import limits_seen
+from qanat.control.tally_views import ServiceTally, TunnelTally, service_tallies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +51,7 @@ class CarrierView(msgspec.Struct, frozen=True, kw_only=True):
     queued: int = 0
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Seen(TunnelTally, frozen=True, kw_only=True):
     """A tunnel as the data plane tells of it."""
 
     name: str
@@ -64,11 +65,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     connected: int
 
 
-class TunnelView(msgspec.Struct, frozen=True, kw_only=True):
+class TunnelView(TunnelTally, frozen=True, kw_only=True):
     """A tunnel; one that the other end dials has no `dest`.
 
     `error` is why it is not up. `serving` counts the streams that the other end has open here;
-    `opened`, `served` and `refused` all streams since the start, `connected` all carriers.
+    `opened`, `served` and `refused` all streams since the start, `connected` all carriers, and
+    `reconnects` how often it came up again. `refused_by` counts streams that were refused here,
+    `rejected_by` those that the other end refused, and `reset_by` those that broke, by reason.
+    `opening` is the time from asking for a stream to its answer, `handshakes` that to a carrier.
     """
 
     name: str
@@ -109,7 +113,7 @@ class TunnelsView(msgspec.Struct, frozen=True):
 
 
 class _ServiceView(msgspec.Struct, frozen=True, kw_only=True):
-    """What both kinds of services show."""
+    """What both kinds of services show; `refused_by` counts refused streams by reason."""
 
     name: str
     addr: str
@@ -122,6 +126,11 @@ class _ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     download_rate: int
     stream_upload_rate: int
     stream_download_rate: int
+    streams: int = 0
+    refused_by: dict[str, int] = {}
+
+
+Service = TypeVar("Service", bound=_ServiceView)
 
 
 class LocalServiceView(_ServiceView, frozen=True, kw_only=True):
@@ -196,11 +205,13 @@ def tunnel_view(state: State, engine: Engine, name: str) -> TunnelView | None:
 def services_view(state: State, engine: Engine) -> ServicesView:
     """Show all services."""
     model, sessions = state.tunnels.model, _sessions(engine)
-    limited = limits_seen(engine).limited()
+    limited, tallies = limits_seen(engine).limited(), service_tallies(engine)
+    local = (_local(state, name, model.local[name], sessions) for name in model.local)
+    remote = (_remote(state, name, model.remote[name], sessions, limited) for name in model.remote)
     return ServicesView(
         state.revision,
-        tuple(_local(state, name, model.local[name], sessions) for name in model.local),
-        tuple(_remote(state, name, model.remote[name], sessions, limited) for name in model.remote),
+        tuple(_counted(view, "local", tallies) for view in local),
+        tuple(_counted(view, "remote", tallies) for view in remote),
     )
 
 
@@ -208,14 +219,17 @@ def service_view(
     state: State, engine: Engine, kind: Kind, name: str
 ) -> LocalServiceView | RemoteServiceView | None:
     """Show one service; None if there is none of this name and kind."""
-    model = state.tunnels.model
+    model, tallies = state.tunnels.model, service_tallies(engine)
     if kind == "local":
         local = model.local.get(name)
-        return None if local is None else _local(state, name, local, _sessions(engine))
+        if local is None:
+            return None
+        return _counted(_local(state, name, local, _sessions(engine)), kind, tallies)
     remote = model.remote.get(name)
     if remote is None:
         return None
-    return _remote(state, name, remote, _sessions(engine), limits_seen(engine).limited())
+    view = _remote(state, name, remote, _sessions(engine), limits_seen(engine).limited())
+    return _counted(view, kind, tallies)
 
 
 def bindings_view(state: State, engine: Engine) -> BindingsView:
@@ -257,6 +271,7 @@ def _tunnel(state: State, name: str, spec: TunnelSpec | None, seen: Seen | None)
         served=facts.get("served", 0),
         refused=facts.get("refused", 0),
         connected=facts.get("connected", 0),
+        **{name: facts[name] for name in TunnelTally.__struct_fields__ if name in facts},
         dynamic=_is_dynamic(state, ("tunnel", name)),
     )
 
@@ -304,6 +319,13 @@ def _shared(
         "dynamic": _is_dynamic(state, (kind, name)),
         **msgspec.structs.asdict(service.rates),
     }
+
+
+def _counted(view: Service, kind: Kind, tallies: Mapping[str, ServiceTally]) -> Service:
+    tally = tallies.get(f"{kind}:{view.name}")
+    if tally is None:
+        return view
+    return msgspec.structs.replace(view, streams=tally.streams, refused_by=tally.refused_by)
 
 
 def _bindings(state: State, engine: Engine, kind: Kind) -> Iterable[BindingView]:

@@ -14,6 +14,7 @@ use super::mux::{Request, WINDOW};
 use super::node::Node;
 use super::prove::Role;
 use super::serve;
+use crate::clock;
 use crate::gateway::shared::Worker;
 
 /// Runs a connection to a tunnel listener to its end.
@@ -29,6 +30,7 @@ pub async fn welcome(worker: Arc<Worker>, node: Arc<Node>, socket: TcpStream) {
         Ok(stranger) => stranger,
         Err(crowd) => return complain(&crowd.to_string()),
     };
+    let began = clock::now();
     let greeted = timeout(node.handshake_timeout(), greet(&worker, &node, socket)).await;
     let greeted = greeted.unwrap_or(Err(Failure::TimedOut));
     drop(stranger);
@@ -43,6 +45,7 @@ pub async fn welcome(worker: Arc<Worker>, node: Arc<Node>, socket: TcpStream) {
     if tunnel.judge(ready.key, ready.theirs.generation).is_err() {
         return;
     }
+    tunnel.tally.handshakes.note(began.elapsed());
     let session = (ready.theirs.carrier, ready.theirs.generation);
     let carrier = Carrier::new(Arc::clone(&tunnel.name), session, &ready, Role::Acceptor, node.heartbeat());
     let _joined = serve::Joined::new(&worker.shared.tunnels, &tunnel, &carrier);

@@ -40,9 +40,11 @@ pub(super) async fn keep(worker: Arc<Worker>, order: Order) {
         if order.is_leader {
             order.note(Progress::Connecting);
         }
+        let began = clock::now();
         let pause = match connect(&spec, &node, order.greeting(&node)).await {
             Ok(_) if order.is_removed() => continue,
             Ok(ready) => {
+                order.tunnel.tally.handshakes.note(began.elapsed());
                 let began = clock::now();
                 let end = run(&worker, &order, &node, ready).await;
                 if order.is_retired.load(Relaxed) {

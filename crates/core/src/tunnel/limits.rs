@@ -11,6 +11,7 @@ use qanat_plan as spec;
 use super::identity::NodeKey;
 use super::mux::{Both, Budget, ServiceRates, WINDOWS};
 use super::snapshot::{LimitsSnapshot, QuotaSnapshot};
+use super::tally::{ServiceSnapshot, ServiceTally};
 use crate::clock;
 use crate::plan::Plan;
 
@@ -37,6 +38,7 @@ struct Node(Arc<Budget>);
 /// The limits of one kind of a service.
 #[derive(Default)]
 pub(super) struct ServiceLimits {
+    pub(super) tally: ServiceTally,
     pub(super) rates: Arc<ServiceRates>,
     pub(super) streams: Quota,
 }
@@ -99,6 +101,17 @@ impl Limits {
         Arc::clone(self.shared.lock().peers.entry(key).or_default())
     }
 
+    /// What has come of the streams of each service.
+    pub(super) fn services(&self) -> Vec<ServiceSnapshot> {
+        let shared = self.shared.lock();
+        let services = shared.services.iter().map(|(id, limits)| ServiceSnapshot {
+            id: id.to_string(),
+            streams: limits.tally.streams.load(Relaxed),
+            refused_by: limits.tally.refused.snapshot(),
+        });
+        services.collect()
+    }
+
     /// What is in use of them.
     pub(super) fn snapshot(&self) -> LimitsSnapshot {
         let shared = self.shared.lock();
@@ -113,7 +126,10 @@ impl Limits {
         self.node.0.limit(limits.map_or(NODE_WINDOWS, |limits| limits.buffer_limit));
         let mut locked = self.shared.lock();
         let shared = &mut *locked;
-        shared.services.retain(|_, limits| Arc::strong_count(limits) > 1 || limits.is_in_use());
+        // Their counts stay as long as they are there.
+        shared.services.retain(|id, limits| {
+            Arc::strong_count(limits) > 1 || limits.is_in_use() || plan.services.contains_key(id)
+        });
         let mut changed = false;
         for (id, limits) in &shared.services {
             changed |= limits.set(id, plan);

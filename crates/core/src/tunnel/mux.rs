@@ -44,6 +44,7 @@ use self::offers::Offers;
 pub(super) use self::receive::Broken;
 use self::state::{Fin, State};
 use self::turns::Turns;
+use super::tally::Tally;
 use crate::clock::Instant;
 
 /// Bytes that a new stream may send before it gets more credit: its share even where windows do not grow any more.
@@ -105,6 +106,8 @@ pub(super) struct Mux {
     pub(super) dropped: u64,
     frames: Frames,
     offers: Offers,
+    /// What comes of streams, for the whole tunnel.
+    pub(super) tally: Arc<Tally>,
 }
 
 /// What reading from a stream gives.
@@ -136,6 +139,7 @@ impl Mux {
             dropped: 0,
             frames: Frames::default(),
             offers: Offers::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -285,6 +289,7 @@ impl Mux {
             let mut scribe = Scribe(&mut self.control);
             if state.is_ours || state.is_answered {
                 scribe.reset(stream, code);
+                self.tally.reset.count(code);
             } else {
                 scribe.open_error(stream, code);
             }
@@ -296,6 +301,9 @@ impl Mux {
     pub(super) fn end(&mut self, code: Code, wakes: &mut Wakes) {
         self.ended.get_or_insert(code);
         for state in self.streams.values_mut() {
+            if state.broken.is_none() {
+                self.tally.reset.count(code);
+            }
             state.break_with(code, wakes);
         }
         let released = self.streams.iter().filter(|(_, state)| state.is_released);
@@ -319,6 +327,7 @@ impl Mux {
         for (stream, state) in &mut self.streams {
             if state.broken.is_none() && is_meant(&state.service, state.is_ours) {
                 state.break_with(code, wakes);
+                self.tally.reset.count(code);
                 Scribe(&mut self.control).reset(*stream, code);
             }
         }

@@ -81,7 +81,7 @@ pub async fn connect(
     let tunnel = tunnels.get(&address.tunnel);
     let opened = match open(session, &tunnel, address, (key, false)) {
         Ok(stream) => Some((stream, tunnel)),
-        Err(Shut::Forbidden) => return Err(forbidden(&tunnel, address)),
+        Err(Shut::Forbidden) => return Err(forbidden(session, &tunnel, address)),
         // Another peer is better than waiting.
         Err(Shut::Down) if !is_last => None,
         Err(Shut::Down) => timeout(patience, come_up(session, tunnels, address, false)).await.ok(),
@@ -110,8 +110,8 @@ pub fn note_way(session: &mut Session, address: &TunnelAddress, stream: &TunnelS
 /// Why the other side has refused the stream, if that is what has ended it; it is counted.
 pub fn refusal(session: &Session, stream: &TunnelStream) -> Option<SessionError> {
     let (name, code) = stream.refusal()?;
-    let tunnel = session.plan.tunnel_registry.as_ref()?.get(name);
-    tunnel.counters.rejected.fetch_add(1, Relaxed);
+    let tunnels = session.plan.tunnel_registry.as_ref()?;
+    count_rejected(session, &tunnels.get(name), &stream.service()?, code);
     Some(failed(&format!("refused by the other end of tunnel {name}: {}", code.name())))
 }
 
@@ -130,7 +130,7 @@ pub fn open_flow(session: &Session, address: &TunnelAddress, is_last: bool) -> i
             tunnel.counters.opened.fetch_add(1, Relaxed);
             return Ok(Flow::Open(flow));
         }
-        Err(Shut::Forbidden) => return Err(io::Error::other(forbidden(&tunnel, address))),
+        Err(Shut::Forbidden) => return Err(io::Error::other(forbidden(session, &tunnel, address))),
         Err(Shut::Down) => {}
     }
     if !is_last || patience.is_zero() {
@@ -237,6 +237,7 @@ fn open(
     });
     let stream = stream.ok_or(Shut::Down)?;
     stream.limit(Arc::clone(&limits.rates));
+    limits.tally.streams.fetch_add(1, Relaxed);
     Ok(stream)
 }
 
@@ -249,8 +250,19 @@ fn rules_for(session: &Session) -> Option<Arc<Node>> {
     now.as_ref().unwrap_or(&session.plan).settings.tunnels.clone()
 }
 
-fn forbidden(tunnel: &Tunnel, address: &TunnelAddress) -> SessionError {
+fn count_rejected(session: &Session, tunnel: &Tunnel, service: &str, code: Code) {
     tunnel.counters.rejected.fetch_add(1, Relaxed);
+    tunnel.tally.rejected.count(code);
+    let id = format!("local:{service}");
+    if let Some(tunnels) =
+        session.plan.tunnel_registry.as_ref().filter(|_| session.plan.services.contains_key(&*id))
+    {
+        tunnels.limits.service(&id, &session.plan).tally.refused.count(code);
+    }
+}
+
+fn forbidden(session: &Session, tunnel: &Tunnel, address: &TunnelAddress) -> SessionError {
+    count_rejected(session, tunnel, &address.service, Code::Forbidden);
     let code = Code::Forbidden.name();
     failed(&format!("service {} through tunnel {}: {code}", address.service, address.tunnel))
 }

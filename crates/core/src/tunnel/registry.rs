@@ -22,6 +22,7 @@ use super::prove::Role;
 use super::reconcile::Dialling;
 use super::refusals::Refusals;
 use super::strangers::Strangers;
+use super::tally::Tally;
 use crate::clock;
 use crate::plan::Plan;
 
@@ -60,6 +61,7 @@ pub(super) struct Tunnel {
     /// Its own, and those of all.
     limits: (TunnelLimits, Arc<Limits>),
     pub(super) refusals: Arc<Refusals>,
+    pub(super) tally: Arc<Tally>,
 }
 
 /// Totals of a tunnel since its name was first heard.
@@ -70,6 +72,8 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) carriers: AtomicU64,
+    /// How often it came up again after it had been down.
+    pub(super) reconnects: AtomicU64,
 }
 
 #[derive(Default)]
@@ -109,6 +113,7 @@ impl Tunnel {
             counters: Counters::default(),
             limits: (TunnelLimits::default(), Arc::clone(&tunnels.limits)),
             refusals: Arc::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -134,8 +139,12 @@ impl Tunnel {
         let rates =
             CarrierRates { tunnel: Arc::clone(&own.rates), peer: Arc::clone(&all.peer(carrier.key).rates) };
         let budgets = (Arc::clone(&own.windows), Arc::clone(all.windows()));
-        carrier.with(|mux, _| mux.belong(rates, budgets));
-        let replaced: Vec<_> = self.with(|state| {
+        carrier.with(|mux, _| {
+            mux.belong(rates, budgets);
+            mux.tally = Arc::clone(&self.tally);
+        });
+        let (replaced, was_down): (Vec<_>, _) = self.with(|state| {
+            let was_down = state.carriers.is_empty();
             let is_replaced = |present: &Arc<Carrier>| {
                 present.role == carrier.role
                     && (present.generation != carrier.generation || present.index == carrier.index)
@@ -143,9 +152,10 @@ impl Tunnel {
             let replaced = state.carriers.iter().filter(|present| is_replaced(present)).cloned().collect();
             state.carriers.retain(|present| !is_replaced(present));
             state.carriers.push(Arc::clone(carrier));
-            replaced
+            (replaced, was_down)
         });
-        self.counters.carriers.fetch_add(1, Relaxed);
+        let is_back = self.counters.carriers.fetch_add(1, Relaxed) > 0 && was_down;
+        self.counters.reconnects.fetch_add(u64::from(is_back), Relaxed);
         self.gates.note(self);
         self.changed.notify_waiters();
         self.stirred.notify_waiters();

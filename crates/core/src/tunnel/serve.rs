@@ -54,6 +54,7 @@ pub(super) fn begin(
     let admitted = admit(&plan, tunnel, carrier, &stream, request).and_then(|listener| {
         let service = limits.service(&format!("remote:{}", request.service), &plan);
         stream.limit(Arc::clone(&service.rates));
+        service.tally.streams.fetch_add(1, Relaxed);
         let serving = Serving::begin(tunnel, service, limits.peer(carrier.key));
         Ok((listener, serving.ok_or(Code::Limit)?))
     });
@@ -61,6 +62,11 @@ pub(super) fn begin(
         Ok(admitted) => admitted,
         Err(code) => {
             tunnel.counters.refused.fetch_add(1, Relaxed);
+            tunnel.tally.refused.count(code);
+            let id = format!("remote:{}", request.service);
+            if plan.services.contains_key(&*id) {
+                limits.service(&id, &plan).tally.refused.count(code);
+            }
             let service = &request.service;
             let line = format!("tunnel {}: service {service} refused: {}", tunnel.name, code.name());
             tunnel.refusals.tell(worker, code, line);

@@ -1,5 +1,6 @@
 //! What can be told of tunnels at a moment.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use super::carrier::Carrier;
 use super::prove::Role;
 use super::registry::{Progress, Tunnel, Tunnels};
 use super::strangers::HandshakesSnapshot;
+use super::tally::{ServiceSnapshot, TimesSnapshot};
 
 /// A tunnel at a moment.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +34,18 @@ pub struct TunnelSnapshot {
     pub rejected: u64,
     /// Carriers that ever came up.
     pub connected: u64,
+    /// How often it came up again after it had been down.
+    pub reconnects: u64,
+    /// Streams that this side has refused, by reason.
+    pub refused_by: BTreeMap<&'static str, u64>,
+    /// Streams of this side that were refused, by reason.
+    pub rejected_by: BTreeMap<&'static str, u64>,
+    /// Streams of either side that have broken, by reason.
+    pub reset_by: BTreeMap<&'static str, u64>,
+    /// From an OPEN to its answer.
+    pub opening: TimesSnapshot,
+    /// From a connection to a carrier.
+    pub handshakes: TimesSnapshot,
 }
 
 /// A carrier at a moment.
@@ -96,6 +110,11 @@ pub struct QuotaSnapshot {
 }
 
 impl Tunnels {
+    /// What has come of the streams of each service.
+    pub fn services(&self) -> Vec<ServiceSnapshot> {
+        self.limits.services()
+    }
+
     /// What is in use of limits.
     pub fn limits(&self) -> LimitsSnapshot {
         self.limits.snapshot()
@@ -135,6 +154,12 @@ impl TunnelSnapshot {
             refused: counters.refused.load(Relaxed),
             rejected: counters.rejected.load(Relaxed),
             connected: counters.carriers.load(Relaxed),
+            reconnects: counters.reconnects.load(Relaxed),
+            refused_by: tunnel.tally.refused.snapshot(),
+            rejected_by: tunnel.tally.rejected.snapshot(),
+            reset_by: tunnel.tally.reset.snapshot(),
+            opening: tunnel.tally.opening.snapshot(),
+            handshakes: tunnel.tally.handshakes.snapshot(),
         }
     }
 }

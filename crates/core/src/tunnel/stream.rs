@@ -85,6 +85,11 @@ impl TunnelStream {
         self.carrier.with(|mux, _| mux.poll_broken(cx, self.number))
     }
 
+    /// The service that was asked for.
+    pub(super) fn service(&self) -> Option<Arc<str>> {
+        self.carrier.with(|mux, _| mux.service(self.number))
+    }
+
     /// The name of its tunnel, and why the other side has refused it, if that is so.
     pub(super) fn refusal(&self) -> Option<(&str, Code)> {
         let code = self.carrier.with(|mux, _| mux.refusal(self.number))?;

@@ -58,6 +58,11 @@ impl Offers {
 }
 
 impl Mux {
+    /// The service of a stream.
+    pub(in super::super) fn service(&self, stream: u32) -> Option<Arc<str>> {
+        self.streams.get(&stream).map(|state| Arc::clone(&state.service))
+    }
+
     /// The other side says in its HELLO that it tells what it offers.
     pub(in super::super) fn expect_offers(&mut self) {
         self.offers.theirs.get_or_insert_default();

@@ -106,6 +106,7 @@ impl Mux {
         match frame {
             Frame::OpenOk if is_ours => {
                 state.is_answered = true;
+                self.tally.opening.note(state.began.elapsed());
                 wakes.extend(state.inbound.reading.take());
             }
             Frame::Data(bytes) => return self.receive_bytes(stream, bytes, wakes),
@@ -116,6 +117,9 @@ impl Mux {
                 }
             }
             Frame::Reset(code) | Frame::OpenError(code) => {
+                if matches!(frame, Frame::Reset(_)) && state.broken.is_none() {
+                    self.tally.reset.count(*code);
+                }
                 state.break_with(*code, wakes);
                 if state.is_released {
                     self.remove(stream);

@@ -25,6 +25,7 @@ pub(super) struct State {
     /// This side has opened it.
     pub(super) is_ours: bool,
     pub(super) service: Arc<str>,
+    pub(super) began: Instant,
     /// Still to be sent, or still to be taken up.
     pub(super) request: Option<Box<Request>>,
     /// The OPEN was answered, by whichever side had to.
@@ -83,6 +84,7 @@ impl State {
         Self {
             is_ours,
             service: Arc::clone(&request.service),
+            began: clock::now(),
             flow: request.is_flow.then(Box::default),
             request: Some(Box::new(request)),
             is_answered: false,

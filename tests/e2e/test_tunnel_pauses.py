@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEARTBEAT_S = 1.0
-LIMIT_S = 4 * HEARTBEAT_S + 0.5
-"""Three heartbeats without an answer after one of silence, and half a second for a busy machine."""
+LIMIT_S = 4 * HEARTBEAT_S + 1
+"""Three heartbeats without an answer after one of silence, and a second for a busy machine."""
 FAST = "heartbeat 1s; handshake_timeout 1s;"
 BUSY_S = 2.0
 BUSY = f"""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +58,28 @@ def wait_for_carriers(way: Forwarding, count: int) -> None:
         return [len(one.get("carriers", ())) for one in seen]
 
     until(lambda: counts() == [count, count], f"{count} carriers at both ends")
+
+
+@contextmanager
+def visited(way: Forwarding) -> Iterator[list[bool]]:
+    """Have visitors come all the while, one after the other; tell which of them were served."""
+    served: list[bool] = []
+    is_over = threading.Event()
+
+    def visit() -> None:
+        while not is_over.is_set():
+            try:
+                served.append(way.is_served())
+            except ConnectionResetError:
+                served.append(False)
+
+    with ThreadPoolExecutor(1) as pool:
+        visiting = pool.submit(visit)
+        try:
+            yield served
+        finally:
+            is_over.set()
+            visiting.result()
 
 
 def connected(way: Forwarding) -> int:
@@ -117,6 +142,30 @@ def test_carriers_come_and_go_without_their_streams(way: Forwarding, secret: str
     # Those that are too many end with their last stream.
     wait_for_carriers(way, 1)
     assert way.is_served()
+
+
+@pytest.mark.parametrize("dialler", ["near", "far"])
+def test_visitors_do_not_notice_that_carriers_are_exchanged(
+    own_pair: tuple[Node, Node], secret: str, dialler: str
+) -> None:
+    near, far = own_pair
+    by = near if dialler == "near" else far
+    new = new_secret()
+    with serve(echo) as target:
+        way = Forwarding(near, far, target)
+        assert way.tunnel(by).json()["state"] == "up"
+        way.make(without="tunnel")
+        wait_for_carriers(way, 2)
+        with visited(way) as served:
+            for more, count in (("carriers 4;", 4), ("carriers 1;", 1), ("", 2)):
+                change(by, secret, more)
+                wait_for_carriers(way, count)
+            for secrets in (f"{secret}; secret {new}", f"{new}; secret {secret}", new):
+                for node in (near, far):
+                    change(node, secrets)
+                wait_for_carriers(way, 2)
+        assert len(served) > 10
+        assert all(served)
 
 
 def test_a_tunnel_of_the_file_is_not_touched_by_lines_above_it(

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 VISITORS, TUNNELS = 8080, 4321
 HEARTBEAT_S = 1
-NOTICED_S = 4 * HEARTBEAT_S + 0.5
-"""Four heartbeats, and half a second for a busy machine."""
+NOTICED_S = 4 * HEARTBEAT_S + 0.8
+"""Four heartbeats, and less than a fifth one for a busy machine."""
 RESET_S = 0.25
 """A tenth of a second is promised; the rest is for a busy machine."""
 

@@ -14,6 +14,9 @@ SHOWN = [line for line in TEXT.splitlines() if re.search(r"`[a-z_0-9/]+/test_[a-
 NAMED = re.compile(r"`(?:((?:e2e|netns|unit|soak)/[a-z_0-9/]+\.py)(?:::)?)?(test_[a-z_0-9]+)?`")
 
 
+RUST = re.compile(r"`(crates/[a-z_/]+\.rs)::([a-z_0-9]+)`")
+
+
 def functions(path: Path) -> set[str]:
     return {node.name for node in ast.parse(path.read_text()).body if hasattr(node, "name")}
 
@@ -27,6 +30,11 @@ def test_its_tests_exist(line: str) -> None:
         assert file is not None
         assert file.exists(), file
         assert test is None or test in functions(file), test
+
+
+@pytest.mark.parametrize(("file", "test"), sorted(set(RUST.findall(TEXT))))
+def test_its_tests_in_rust_exist(file: str, test: str) -> None:
+    assert f"fn {test}(" in (ROOT / file).read_text()
 
 
 def test_there_are_such_lines() -> None:

@@ -96,6 +96,8 @@ pub(super) struct Mux {
     ended: Option<Code>,
     /// The other side opens no more streams, or takes no more.
     is_leaving: bool,
+    /// It still takes what the other side opens before it learns that this one leaves.
+    takes_latecomers: bool,
     /// The task that sends.
     task: Option<Waker>,
     /// The same one, for when limits let a stream go on.
@@ -133,6 +135,7 @@ impl Mux {
             opened: VecDeque::new(),
             ended: None,
             is_leaving: false,
+            takes_latecomers: false,
             task: None,
             alarm: None,
             rtt: Duration::ZERO,
@@ -334,8 +337,15 @@ impl Mux {
         self.wake_task(wakes);
     }
 
+    /// Leaves to another carrier: as [`Self::leave`], but streams that are on their way are taken.
+    pub(super) fn retire(&mut self, patience: Duration, wakes: &mut Wakes) {
+        self.leave(patience, wakes);
+        self.takes_latecomers = true;
+    }
+
     /// No more streams are opened or taken.
     pub(super) fn leave(&mut self, patience: Duration, wakes: &mut Wakes) {
+        self.takes_latecomers = false;
         if !self.is_leaving && self.ended.is_none() {
             self.is_leaving = true;
             Scribe(&mut self.control).go_away(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));

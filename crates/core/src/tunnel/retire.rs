@@ -13,6 +13,8 @@ use super::prove::Role;
 use super::reconcile::Keeper;
 use super::registry::Tunnel;
 
+/// How late the streams may be that the other side still opens on a carrier that leaves.
+const LATENESS: Duration = Duration::from_secs(1);
 /// How often it is looked whether the streams have ended, at first and at most.
 const INTERVAL: Duration = Duration::from_millis(50);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,8 +42,10 @@ pub(super) async fn retire(tunnel: Arc<Tunnel>, old: Vec<Keeper>, patience: Opti
     }
     let patience = patience.unwrap_or(Duration::MAX);
     for carrier in &carriers {
-        carrier.with(|mux, wakes| mux.leave(patience, wakes));
+        carrier.with(|mux, wakes| mux.retire(patience, wakes));
     }
+    // Until the other side has learnt of it, it opens streams here.
+    sleep(LATENESS).await;
     drop(timeout(patience, idle(&carriers)).await);
     for carrier in &carriers {
         carrier.end(Code::Superseded);

@@ -69,8 +69,9 @@ impl Mux {
             return Err(Broken::Rule("a number of a stream that is not its to use"));
         }
         self.highest = stream;
-        if self.is_leaving || self.streams.len() >= MOST_STREAMS {
-            let code = if self.is_leaving { Code::Stopping } else { Code::Limit };
+        let is_closed = self.is_leaving && !self.takes_latecomers;
+        if is_closed || self.streams.len() >= MOST_STREAMS {
+            let code = if is_closed { Code::Stopping } else { Code::Limit };
             Scribe(&mut self.control).open_error(stream, code);
             return Ok(());
         }

@@ -362,3 +362,19 @@ fn a_flow_ends_in_order_behind_its_last_datagram() {
     pair.carry_all();
     assert_eq!([pair.ends[0].count(), pair.ends[1].count()], [0, 0]);
 }
+
+#[test]
+fn who_leaves_to_another_carrier_takes_streams_that_are_on_their_way() {
+    let mut pair = Pair::new();
+    pair.ends[0].retire(Duration::MAX, &mut Wakes::new());
+    let late = pair.open(1, request("s"));
+    pair.carry_all();
+    assert_eq!(pair.ends[0].take_opened().map(|(stream, _)| stream), Some(late));
+    assert_eq!(pair.ends[1].open(|_| request("s"), &mut Wakes::new()), None);
+    // Who stops for good does not.
+    let mut pair = Pair::new();
+    pair.ends[0].leave(Duration::MAX, &mut Wakes::new());
+    pair.open(1, request("s"));
+    pair.carry_all();
+    assert_eq!(pair.ends[0].take_opened(), None);
+}

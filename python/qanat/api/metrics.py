@@ -56,6 +56,21 @@ _CARRIER = {
     "streams": ("qanat_carrier_streams", "Streams of both sides that are open on a carrier."),
     "bytes_received": ("qanat_carrier_received_bytes_total", "Bytes of frames received."),
     "bytes_sent": ("qanat_carrier_sent_bytes_total", "Bytes of frames sent."),
+    "frames_received": ("qanat_carrier_received_frames_total", "Frames received, without pings."),
+    "frames_sent": ("qanat_carrier_sent_frames_total", "Frames sent."),
+    "queued": ("qanat_carrier_queued_bytes", "Bytes that wait for the connection to take them."),
+    "window_stalls": (
+        "qanat_carrier_window_stalls_total",
+        "How often a stream had bytes to send, and no credit left for them.",
+    ),
+    "throttled": (
+        "qanat_carrier_throttled_total",
+        "How often a stream was held back by a limit of bandwidth.",
+    ),
+    "throttled_now": (
+        "qanat_carrier_throttled_streams",
+        "Streams that a limit of bandwidth holds back now.",
+    ),
     "datagrams_dropped": (
         "qanat_carrier_datagrams_dropped_total",
         "Datagrams that gave way to newer ones.",
@@ -90,6 +105,7 @@ class _Reading(Collector):
         yield from self._peers()
         yield from self._rules()
         yield from self._tunnels()
+        yield from self._limits()
         yield from self._handshakes()
 
     def _whole(self) -> Iterator[Metric]:
@@ -180,6 +196,19 @@ class _Reading(Collector):
             ("outcome",),
             (((outcome,), count) for outcome, count in counts.items()),
         )
+
+    def _limits(self) -> Iterator[Metric]:
+        limits = self._read("tunnel_limits")
+        names = ("qanat_tunnel_window_bytes", "What the windows of all streams come to.")
+        yield _metric(names, (), [((), limits["windows"])])
+        for kind, label in (("services", "service"), ("peers", "peer")):
+            quotas = [((quota["id"],), quota) for quota in limits[kind]]
+            name = f"qanat_tunnel_{label}"
+            fields = {
+                "serving": (f"{name}_serving", "Streams that the other end has open here."),
+                "limited": (f"{name}_limited_total", "Streams refused because of max_streams."),
+            }
+            yield from _fields(fields, (label,), quotas)
 
     def _read(self, what: str) -> Any:  # noqa: ANN401 - as many shapes as snapshots
         return msgspec.msgpack.decode(self._gateway.engine.snapshot(what))

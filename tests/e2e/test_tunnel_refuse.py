@@ -116,19 +116,19 @@ def test_a_far_end_that_dies_is_enough_to_refuse(tmp_path: Path) -> None:
     a = start_node(tmp_path / "a", "a", secret, more)
     b = start_node(tmp_path / "b", "b", secret, "service s remote 127.0.0.1:9; bind t s remote;")
     way = Forwarding(a, b, 9)
-    assert is_refused(way.port)
-    # Carriers that the other end dials count as well.
-    assert way.tunnel(by=b).status_code == 200
-    assert not is_refused(way.port)
-    stop_node(b)
 
-    def has_turned() -> bool:
-        # Whoever comes while it turns is reset.
+    def refuses() -> bool:
+        # Whoever comes while it turns, or whose target refuses, is reset.
         with contextlib.suppress(ConnectionResetError):
             return is_refused(way.port)
         return False
 
-    until(has_turned, "the service refuses")
+    assert refuses()
+    # Carriers that the other end dials count as well.
+    assert way.tunnel(by=b).status_code == 200
+    until(lambda: not refuses(), "the service listens")
+    stop_node(b)
+    until(refuses, "the service refuses")
     stop_node(a)
 
 

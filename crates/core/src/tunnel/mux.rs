@@ -379,7 +379,7 @@ impl Mux {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         if !state.outbound.is_ready && state.wants_to_send() {
             state.outbound.is_ready = true;
-            self.turns.push(stream, state.flow.is_some());
+            self.turns.push(stream, state.takes_turn_as_flow());
         }
         self.wake_task(wakes);
     }

@@ -144,6 +144,12 @@ impl State {
         Ask { stream, way: Way::Receive, bytes: most.min(self.inbound.received.len()), is_whole: false }
     }
 
+    /// Whether its turn is that of a flow. An OPEN waits with those of streams: they go out in the order of their
+    /// numbers, which only grow.
+    pub(super) fn takes_turn_as_flow(&self) -> bool {
+        self.flow.is_some() && !self.is_to_be_opened()
+    }
+
     /// Whether its OPEN is still to be sent.
     pub(super) fn is_to_be_opened(&self) -> bool {
         self.is_ours && self.request.is_some()

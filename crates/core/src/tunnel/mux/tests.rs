@@ -299,6 +299,17 @@ fn streams_take_turns() {
 }
 
 #[test]
+fn streams_and_flows_are_opened_in_the_order_of_their_numbers() {
+    let mut pair = Pair::new();
+    for end in [0, 1] {
+        let numbers = [flow("dns"), request("web"), flow("dns"), request("web")].map(|r| pair.open(end, r));
+        pair.carry(end, usize::MAX).unwrap();
+        let opened = std::iter::from_fn(|| pair.ends[1 - end].take_opened()).map(|(number, _)| number);
+        assert_eq!(opened.collect::<Vec<_>>(), numbers);
+    }
+}
+
+#[test]
 fn datagrams_arrive_whole_and_the_oldest_give_way() {
     let mut pair = Pair::new();
     let stream = pair.open(0, flow("dns"));

@@ -38,7 +38,7 @@ impl Mux {
             self.frames.sent += frames_in(&out[start..]);
             if state.wants_to_send() {
                 state.outbound.is_ready = true;
-                self.turns.push(stream, state.flow.is_some());
+                self.turns.push(stream, state.takes_turn_as_flow());
             } else if state.is_released && (state.is_over() || state.broken.is_some()) {
                 self.remove(stream);
             }

@@ -91,7 +91,10 @@ class Gateway:
         """
 
     def wait_for_tunnel(self, name: str, seconds: float) -> bool:
-        """Wait until a tunnel is up; false if it is not within that time."""
+        """Wait until a tunnel is up; false if it is not within that time.
+
+        One that is not up is dialled at once, also if the other end had removed it.
+        """
 
     def close_tunnel(self, name: str) -> bool:
         """End a tunnel that the other end has dialled; false if there is none."""

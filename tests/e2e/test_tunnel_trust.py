@@ -11,6 +11,7 @@ from tests.harness.clients import connect
 from tests.harness.forwarding import Forwarding, seconds_to_reset, talks
 from tests.harness.servers import echo, serve
 from tests.harness.tunnels import Node, key_of, new_secret, start_node, stop_node
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +69,40 @@ def test_a_name_belongs_to_who_came_first(stack: ExitStack, tmp_path: Path) -> N
     assert (taken.status_code, "name_taken" in taken.text) == (502, True)
     assert second.config()["tunnels"] == {}
     assert b.config()["tunnels"]["t"]["carriers"][0]["node"] == "x"
+
+
+def test_a_name_that_is_dialled_belongs_to_who_is_dialled(stack: ExitStack, tmp_path: Path) -> None:
+    keys = {name: key_of(tmp_path, name) for name in "abc"}
+    a = start(stack, tmp_path, "a", f"peer b {keys['b']}; peer c {keys['c']};")
+    b, other = (start(stack, tmp_path, name, f"peer a {keys['a']};") for name in "bc")
+    # Nobody is at the other end yet.
+    later = f"127.0.0.1:{a.gateway.ports['later']}"
+    assert a.client.put("/v1/tunnels/t", json={"dest": later, "peer": "b"}).status_code == 202
+    taken = other.post("/tunnel", name="t", dest=["127.0.0.1", a.tunnel_port], peer="a")
+    assert (taken.status_code, "name_taken" in taken.text) == (502, True)
+    # The node that is dialled may come from its side, too.
+    came = b.post("/tunnel", name="t", dest=["127.0.0.1", a.tunnel_port], peer="a")
+    assert came.json()["state"] == "up"
+
+
+def test_who_came_under_a_dialled_name_gives_way_to_who_is_dialled(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    secret = new_secret()
+    a, other = (start(stack, tmp_path, name, "", secret) for name in "ac")
+    port = a.gateway.ports["later"]
+    a.client.put("/v1/tunnels/t", json={"dest": f"127.0.0.1:{port}"})
+    assert other.post("/tunnel", name="t", dest=["127.0.0.1", a.tunnel_port]).status_code == 200
+    b = start(stack, tmp_path, "b", f"listen 127.0.0.1:{port};", secret)
+    a.client.put("/v1/tunnels/t", json={"dest": f"127.0.0.1:{port}"})
+    until(lambda: others_of(a) == {"b"}, "the other node to be sent away")
+    until(lambda: other.state_of("t") == "auth_failed", "it to be told")
+    assert b.state_of("t") == "up"
+
+
+def others_of(node: Node) -> set[str]:
+    """Name those at the other ends of tunnel `t`."""
+    return {carrier["node"] for carrier in node.config()["tunnels"]["t"]["carriers"]}
 
 
 def test_strangers_delay_nobody_and_harm_nothing(pair: tuple[Node, Node]) -> None:

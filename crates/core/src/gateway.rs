@@ -157,8 +157,9 @@ impl Gateway {
         self.run(patience, probing).unwrap_or_else(|| Err("timed out".to_owned()))
     }
 
-    /// Waits until a tunnel is up; false if it is not by then.
+    /// Asks for a tunnel, and waits until it is up; false if it is not by then.
     pub fn wait_for_tunnel(&self, name: &str, patience: Duration) -> bool {
+        self.shared.tunnels.want(name);
         let (tunnels, name) = (Arc::clone(&self.shared.tunnels), name.to_owned());
         self.run(patience, async move { tunnels.up(&name).await }).is_some()
     }

@@ -12,6 +12,8 @@ use tokio::task::AbortHandle;
 
 use super::carrier::Carrier;
 use super::dial;
+use super::handshake::Trust;
+use super::identity::NodeKey;
 use super::node::Node;
 use super::prove::Role;
 use super::registry::{Progress, State, Tunnel, Tunnels};
@@ -27,6 +29,16 @@ pub(super) struct Dialling {
     spec: Arc<spec::Tunnel>,
     node: Arc<Node>,
     keepers: Vec<Keeper>,
+}
+
+impl Dialling {
+    /// The key that the other end must have, if it is known.
+    pub(super) fn pinned(&self) -> Option<NodeKey> {
+        match self.node.trust(&self.spec)? {
+            Trust::Key(key) => Some(key),
+            Trust::Secret(_) => None,
+        }
+    }
 }
 
 /// A task that keeps one carrier up.

@@ -122,18 +122,24 @@ impl Tunnel {
         work(&mut self.state.lock())
     }
 
-    /// Whether a carrier with this key and generation may join the ones that were accepted.
+    /// Whether a carrier with this key and generation may join the ones that were accepted: the name belongs to the node
+    /// that this one dials for it, and otherwise to whoever has it up.
     pub(super) fn judge(&self, key: NodeKey, generation: u64) -> Result<(), Code> {
         let state = self.state.lock();
-        let mut accepted = state.carriers.iter().filter(|carrier| carrier.role == Role::Acceptor);
-        match accepted.next() {
-            Some(present) if present.key != key => Err(Code::NameTaken),
-            Some(present) if present.generation > generation => Err(Code::Superseded),
-            _ => Ok(()),
+        let pinned = state.dialling.as_ref().and_then(Dialling::pinned);
+        if pinned
+            .into_iter()
+            .chain(state.carriers.iter().map(|present| present.key))
+            .any(|owner| owner != key)
+        {
+            return Err(Code::NameTaken);
         }
+        let mut accepted = state.carriers.iter().filter(|carrier| carrier.role == Role::Acceptor);
+        if accepted.any(|present| present.generation > generation) { Err(Code::Superseded) } else { Ok(()) }
     }
 
-    /// Adds a carrier. One of an older generation, or the same one dialled again, ends.
+    /// Adds a carrier. One of an older generation, or the same one dialled again, ends; and so does one of another node
+    /// that came while the node that is dialled was not there.
     pub(super) fn join(&self, carrier: &Arc<Carrier>) {
         let (own, all) = &self.limits;
         let rates =
@@ -143,11 +149,15 @@ impl Tunnel {
             mux.belong(rates, budgets);
             mux.tally = Arc::clone(&self.tally);
         });
+        let is_intruder = |present: &Carrier| {
+            (carrier.role, present.role) == (Role::Dialler, Role::Acceptor) && present.key != carrier.key
+        };
         let (replaced, was_down): (Vec<_>, _) = self.with(|state| {
             let was_down = state.carriers.is_empty();
             let is_replaced = |present: &Arc<Carrier>| {
-                present.role == carrier.role
-                    && (present.generation != carrier.generation || present.index == carrier.index)
+                let is_older = present.role == carrier.role
+                    && (present.generation != carrier.generation || present.index == carrier.index);
+                is_older || is_intruder(present)
             };
             let replaced = state.carriers.iter().filter(|present| is_replaced(present)).cloned().collect();
             state.carriers.retain(|present| !is_replaced(present));
@@ -159,8 +169,8 @@ impl Tunnel {
         self.gates.note(self);
         self.changed.notify_waiters();
         self.stirred.notify_waiters();
-        for carrier in replaced {
-            carrier.end(Code::Superseded);
+        for present in replaced {
+            present.end(if is_intruder(&present) { Code::NameTaken } else { Code::Superseded });
         }
     }
 
@@ -264,8 +274,8 @@ impl Tunnels {
         }
     }
 
-    /// Returns once a tunnel is up; one that is not is dialled now. Cancel safe.
-    pub async fn up(&self, name: &str) {
+    /// Somebody asks for a tunnel: if it is not up it is dialled now, also if the other end had removed it.
+    pub fn want(&self, name: &str) {
         let tunnel = self.get(name);
         tunnel.with(|state| {
             if state.progress == Progress::Removed {
@@ -273,6 +283,11 @@ impl Tunnels {
             }
         });
         tunnel.wanted.notify_waiters();
+    }
+
+    /// Returns once a tunnel is up. Cancel safe.
+    pub async fn up(&self, name: &str) {
+        let tunnel = self.get(name);
         loop {
             let changed = tunnel.changed.notified();
             if tunnel.with(|state| !state.carriers.is_empty()) {

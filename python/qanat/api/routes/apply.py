@@ -47,6 +47,8 @@ def router(gateway: LiveGateway) -> APIRouter:
         for name, spec in wanted.tunnels.items():
             if spec is None:
                 gateway.engine.close_tunnel(name)
+            else:
+                gateway.tunnels.want(name)
         put = [_path(change) for change in done.tunnels if change.after is not None]
         removed = [_path(change) for change in done.tunnels if change.after is None]
         return as_json(AppliedView(done.revision, done.changed, put, removed))

@@ -69,10 +69,13 @@ def _add_changing(routes: APIRouter, gateway: LiveGateway) -> None:
         """Dial a tunnel, and keep it up; while it is not, the answer is 202 and dialling goes on.
 
         One that is there already stays untouched; one with another `dest` or `peer` is replaced
-        when the new one is up, and the streams of the old one have 30 seconds to end.
+        when the new one is up, and the streams of the old one have 30 seconds to end. One that is
+        not up is dialled now, also if the other end had removed it.
         """
         wanted = await read_body(request, TunnelBody)
-        return answer(name, await gateway.change(putting_tunnel, name, wanted.spec()))
+        done = await gateway.change(putting_tunnel, name, wanted.spec())
+        gateway.tunnels.want(name)
+        return answer(name, done)
 
     @routes.patch(
         "/{name}",

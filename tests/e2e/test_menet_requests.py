@@ -121,6 +121,11 @@ def test_a_body_that_is_no_json_is_refused_with_the_position(
 
 
 @pytest.mark.parametrize("path", ["/tunnel", "/service", "/bind"])
+def test_a_body_that_is_too_large_is_refused(pair: tuple[Node, Node]) -> None:
+    answer = pair[0].client.post("/tunnel", content=b"x" * (9 << 20))
+    assert "larger than" in reason_of(answer, 413)
+
+
 def test_without_a_body_nothing_is_done(pair: tuple[Node, Node], path: str) -> None:
     assert "empty" in reason_of(pair[0].client.post(path), 400)
     assert "empty" in reason_of(pair[0].client.delete(path), 400)

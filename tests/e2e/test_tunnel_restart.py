@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.harness.forwarding import Forwarding, echoed, is_refused, talks
-from tests.harness.servers import echo, serve
+from tests.harness.servers import echo, listen, serve
 from tests.harness.tunnels import (
     Node,
     configure,
@@ -76,6 +76,26 @@ def test_a_dialler_that_is_killed_again_and_again_is_always_let_in(
             assert way.is_served()
         for refusal in ("name_taken", "superseded by", "exists"):
             assert refusal not in a.gateway.error_log() + b.gateway.error_log()
+
+
+def test_a_service_whose_port_others_have_taken_keeps_nothing_else_from_coming_back(
+    own_pair: tuple[Node, Node],
+) -> None:
+    a, b = own_pair
+    with serve(echo) as target:
+        way = Forwarding(a, b, target).make()
+        other = Forwarding(a, b, target, "other").make(without="tunnel")
+        a.gateway.kill()
+        with listen(port=way.port):
+            start_again(a)
+            assert other.is_served()
+            assert list(a.config()["services"]["local"]) == ["other"]
+            assert f"stored local s is not used: bind() to 127.0.0.1:{way.port} failed" in (
+                a.gateway.error_log()
+            )
+        a.gateway.kill()
+        start_again(a)
+        assert way.is_served()
 
 
 def test_what_was_removed_stays_away_after_a_restart(own_pair: tuple[Node, Node]) -> None:

@@ -129,7 +129,11 @@ def test_what_cannot_be_is_refused_with_the_field_at_fault(pair: tuple[Node, Nod
         ("tunnels/t", {"dest": "nowhere"}, "dest"),
         ("tunnels/t", {"dest": "127.0.0.1:1", "peer": "nobody"}, "peer"),
         ("tunnels/a b", {"dest": "127.0.0.1:1"}, "name"),
+        ("tunnels/%2e%2e", {"dest": "127.0.0.1:1"}, "name"),
         ("services/local/s", {"addr": "127.0.0.1:0", "when_down": "sometimes"}, "when_down"),
+        ("services/local/s", {"addr": "nowhere.invalid:0"}, "addr"),
+        ("services/remote/s", {"addr": "unix:"}, "addr"),
+        ("services/remote/s", {"addr": "unix:/" + "x" * 200}, "addr"),
         ("services/remote/s", {"addr": "127.0.0.1:1", "connect_timeout_ms": 0}, ""),
         ("services/remote/s", {"addr": "127.0.0.1:1", "colour": "red"}, ""),
     ]
@@ -143,6 +147,33 @@ def test_what_cannot_be_is_refused_with_the_field_at_fault(pair: tuple[Node, Nod
     assert error(held) == (409, "in_use")
     assert error(a.client.delete("/v1/tunnels/t?drain=soon")) == (422, "invalid_request")
     assert error(a.client.get("/v1/bindings/sideways/t/s")) == (422, "invalid_request")
+
+
+def test_any_free_port_of_a_host_by_its_name(pair: tuple[Node, Node]) -> None:
+    a, _ = pair
+    for host, literal in (("localhost", "127.0.0.1"), ("*", "0.0.0.0")):
+        found = put(a, "services/local/s", addr=f"{host}:0").json()["addr"]
+        assert found.startswith(f"{literal}:")
+        again = put(a, "services/local/s", addr=f"{host}:0").json()
+        assert (again["addr"], again["changed"]) == (found, False)
+
+
+def test_a_tunnel_that_the_other_end_has_removed_comes_back_when_it_is_put_again(
+    pair: tuple[Node, Node],
+) -> None:
+    a, b = pair
+    where = f"127.0.0.1:{b.tunnel_port}"
+    ways: list[tuple[str, str, dict[str, Any]]] = [
+        ("PUT", "tunnels/t", {"dest": where}),
+        ("POST", "apply", {"tunnels": {"t": {"dest": where}}}),
+    ]
+    for method, path, body in ways:
+        a.client.request(method, f"/v1/{path}", json=body)
+        until(lambda: see(a, "tunnels/t")["state"] == "up", "the tunnel is up")
+        assert b.client.delete("/v1/tunnels/t").status_code == 200
+        until(lambda: see(a, "tunnels/t")["state"] == "removed", "the dialler knows")
+        assert a.client.request(method, f"/v1/{path}", json=body).json()["changed"] is False
+        until(lambda: see(a, "tunnels/t")["state"] == "up", "the tunnel is up again")
 
 
 def test_peers_tell_who_each_gateway_is(pair: tuple[Node, Node]) -> None:
@@ -165,6 +196,22 @@ def test_what_stands_in_the_file_is_changed_there(tmp_path: Path) -> None:
     assert error(changed) == (409, "static")
     assert error(node.client.delete("/v1/bindings/remote/t/s")) == (409, "static")
     stop_node(node)
+
+
+def test_a_drain_that_is_refused_leaves_the_tunnel_as_it_was(tmp_path: Path) -> None:
+    secret = new_secret()
+    with serve(echo) as target:
+        more = f"service s remote 127.0.0.1:{target}; bind t s remote;"
+        b = start_node(tmp_path / "b", "b", secret, more)
+        a = start_node(tmp_path / "a", "a", secret, f"tunnel t 127.0.0.1:{b.tunnel_port};")
+        put(a, "services/local/s", addr=f"127.0.0.1:{a.gateway.ports['s']}")
+        put(a, "bindings/local/t/s")
+        assert error(a.client.delete("/v1/tunnels/t?drain=100ms")) == (409, "static")
+        with connect(a.gateway.ports["s"]) as visitor:
+            visitor.sendall(b"x")
+            assert read_exactly(visitor, 1) == b"x"
+        stop_node(a)
+        stop_node(b)
 
 
 def test_all_of_it_survives_kill_9(pair: tuple[Node, Node]) -> None:

@@ -134,6 +134,23 @@ def test_an_address_goes_from_one_service_to_another_in_one_call(node: Node) -> 
     assert list(node.config()["services"]["local"]) == ["two"]
 
 
+def test_services_exchange_their_addresses_in_one_call(node: Node) -> None:
+    first, second = (f"127.0.0.1:{node.gateway.ports[name]}" for name in ("one", "two"))
+    applied(node, services={"local": {"one": {"addr": first}, "two": {"addr": second}}})
+    exchanged = {"local": {"one": {"addr": second}, "two": {"addr": first}}}
+    assert applied(node, services=exchanged)["put"] == ["services/local/one", "services/local/two"]
+    services = node.config()["services"]["local"]
+    assert [services[name]["addr"] for name in ("one", "two")] == [second, first]
+    assert applied(node, services=exchanged)["changed"] is False
+
+
+def test_an_address_in_other_words_changes_nothing(node: Node) -> None:
+    port = node.gateway.ports["later"]
+    applied(node, services={"local": {"one": {"addr": f"127.0.0.1:{port}"}}})
+    again = applied(node, services={"local": {"one": {"addr": f"127.1:{port}"}}})
+    assert again["changed"] is False
+
+
 def test_a_thousand_services_get_ports_of_their_own_in_one_call(node: Node) -> None:
     names = [f"s{number}" for number in range(1000)]
     done = applied(

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,6 +41,7 @@ T = TypeVar("T")
 Kind = Literal["local", "remote"]
 Address = str | list[str | int]
 
+_STATUSES = {"unreachable": 502, "busy": 503, "deadline": 504}
 _CONFLICTS = frozenset({"static", "in_use", "exists"})
 _POSITION = re.compile(r"byte (\d+)")
 
@@ -186,18 +188,16 @@ class MenetApi:
 async def _answered(call: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
     try:
         return await call(request)
+    except HTTPException as error:
+        return _refusal(error.status_code, error.detail)
     except ConfigError as error:
         return _refusal(400, str(error.problems[0]))
-    except TunnelUnreachable as error:
-        return _refusal(502, str(error))
+    except (TunnelUnreachable, Busy, DeadlineExceeded) as error:
+        return _refusal(_STATUSES[error.code], str(error))
     except ListenRefused as error:
         taken = error.errno == errno.EADDRINUSE
         reason = "address_in_use" if taken else "address_not_local"
         return _refusal(409 if taken else 400, f"{reason}: {error}")
-    except Busy as error:
-        return _refusal(503, str(error))
-    except DeadlineExceeded as error:
-        return _refusal(504, str(error))
     except ChangeRefused as error:
         return _refusal(409 if error.code in _CONFLICTS else 400, str(error))
     except StoreError as error:

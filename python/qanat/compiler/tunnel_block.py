@@ -100,6 +100,10 @@ def split_host(text: str) -> tuple[str, int]:
 def target_addresses(resolve: Callable[[str], tuple[str, ...]], target: str) -> tuple[str, ...]:
     """Turn a target, `HOST:PORT` or `unix:PATH`, into literal addresses. Raise `Refused`."""
     if target.startswith("unix:"):
+        try:
+            parse_address(target)
+        except AddressError as error:
+            raise Refused(f'{error} in "{target}"') from None
         return (target,)
     host, port = split_host(target)
     found = resolve(host)

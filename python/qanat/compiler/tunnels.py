@@ -136,6 +136,8 @@ class Tunnels:
 
 def name_fault(what: str, name: str) -> str | None:
     """Say what is wrong with a name, if anything is."""
+    if name in {".", ".."}:
+        return f'"{name}" is no {what} name: in an address it would lead elsewhere'
     if _NAME.fullmatch(name):
         return None
     return f'{what} name "{name}" has to be 1 to 128 letters, digits, ".", "_" or "-"'

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def blamed(state: State, error: PlanRefused | ListenRefused) -> list[Key]:
-    """Find the virtual servers of the API that a refusal is about; none if the file is to blame."""
+    """Find what the API added that a refusal is about; nothing if the file is to blame."""
     if isinstance(error, ListenRefused):
         kind, ident = "listeners", error.listener
     else:
@@ -28,7 +28,7 @@ def blamed(state: State, error: PlanRefused | ListenRefused) -> list[Key]:
     if kind == "rule_tables":
         return [(ident, "")]
     if kind == "listeners":
-        return list(state.members.get(ident, {}).values())
+        return [*state.members.get(ident, {}).values(), *_services_at(state, ident)]
     rules = [
         key
         for key in state.rules.records
@@ -39,4 +39,15 @@ def blamed(state: State, error: PlanRefused | ListenRefused) -> list[Key]:
         for key, dynamic in state.dynamic.items()
         if (kind == "servers" and dynamic.server == ident)
         or (kind, ident) in references(state.index.servers[dynamic.server])
+    ]
+
+
+def _services_at(state: State, listener: str) -> list[Key]:
+    """Find the local services of the API whose clients connect there."""
+    services = state.tunnels.model.local.items()
+    return [
+        ("local", name)
+        for name, service in services
+        if f"{service.protocol}:{service.address}" == listener
+        and ("local", name) in state.tunnels.records
     ]

@@ -63,9 +63,18 @@ class LiveTunnels:
         is_up = await asyncio.to_thread(engine.wait_for_tunnel, name, _PATIENCE_S)
         return TunnelDone(done.changed, {"state": "up" if is_up else self._state_of(name)})
 
+    def want(self, name: str) -> None:
+        """Dial a tunnel now if it is not up, also if the other end had removed it."""
+        self._gateway.engine.wait_for_tunnel(name, 0.0)
+
     async def remove_tunnel(self, name: str, drain_s: float = 0.0) -> TunnelDone:
-        """End a tunnel at both ends; its streams have `drain_s` seconds to end, then are reset."""
+        """End a tunnel at both ends; its streams have `drain_s` seconds to end, then are reset.
+
+        Raise a `ChangeRefused` or `StoreError`.
+        """
         if drain_s > 0:
+            # A tunnel that may not be removed must not be left either: it would take no streams.
+            self._gateway.rehearse(removing_tunnel, name)
             await self._drain(name, drain_s)
         done = await self._gateway.change(removing_tunnel, name)
         closed = self._gateway.engine.close_tunnel(name)

@@ -67,6 +67,7 @@ def applying(state: State, wanted: Wanted, resolve: Resolve) -> Step:
         for change in step.tunnels:
             first = changes.setdefault(change.key, change)
             changes[change.key] = TunnelChange(change.key, first.before, change.after)
+    changes = {key: change for key, change in changes.items() if not _is_void(change)}
     if not changes:
         return Step()
     plan = diff(state.index, ahead.index, 0, None)
@@ -79,6 +80,12 @@ def applying(state: State, wanted: Wanted, resolve: Resolve) -> Step:
         model=ahead.tunnels.model,
         summary=summary,
     )
+
+
+def _is_void(change: TunnelChange) -> bool:
+    """Tell whether it leaves what was there before."""
+    before, after = change.before, change.after
+    return before is not None and after is not None and before.document == after.document
 
 
 def _ahead_of(state: State) -> State:
@@ -94,6 +101,7 @@ def _ahead_of(state: State) -> State:
 def _parts(state: State, wanted: Wanted) -> Iterator[tuple[str, partial[Step]]]:
     """List the changes one by one; what goes comes first, to leave its addresses to others."""
     yield from _removals(wanted)
+    yield from _departures(state, wanted)
     for name, peer in wanted.peers.items():
         if peer is not None:
             yield f"peers.{name}", partial(putting_peer, name=name, spec=peer)
@@ -120,6 +128,17 @@ def _removals(wanted: Wanted) -> Iterator[tuple[str, partial[Step]]]:
         for name, spec in services.items():
             if spec is None:
                 yield f"services.{kind}.{name}", partial(removing_service, kind=kind, name=name)
+
+
+def _departures(state: State, wanted: Wanted) -> Iterator[tuple[str, partial[Step]]]:
+    """Take services of the API away that go to another address, which others may leave."""
+    for name, spec in wanted.local.items():
+        known = state.tunnels.model.local.get(name)
+        if spec is None or known is None or ("local", name) not in state.tunnels.records:
+            continue
+        # Any free port is the one that it has.
+        if spec.address != known.address and not spec.address.endswith(":0"):
+            yield f"services.local.{name}", partial(removing_service, kind="local", name=name)
 
 
 def _bindings(state: State, wanted: Wanted) -> Iterator[tuple[str, partial[Step]]]:

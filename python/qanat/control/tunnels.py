@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from qanat.store.base import StoredTunnel
 
 _PORT_ATTEMPTS = 100
+_SOME_PORT = 1  # in place of 0 while a host is looked up
 
 
 def putting_tunnel(state: State, name: str, spec: TunnelSpec, resolve: Resolve) -> Step:
@@ -213,21 +214,27 @@ def _listen_address(state: State, name: str, spec: LocalService, resolve: Resolv
     """Make the address of a local service literal; port 0 becomes one that is free."""
     text = spec.address
     host, _, port = text.rpartition(":")
-    if port == "0" and host:
-        known = state.tunnels.model.local.get(name)
-        if known is not None and known.address.rpartition(":")[0] == host:
-            return known.address
-        taken = {service.address for service in state.tunnels.model.local.values()}
-        return _free_address(host, spec.protocol, taken)
+    is_any_port = port == "0" and bool(host) and not text.startswith("unix:")
+    wanted = f"{host}:{_SOME_PORT}" if is_any_port else text
     try:
-        parse_address(text, listen=True)
+        parse_address(wanted, listen=True)
         compilation = Compilation(World(state.files.paths, resolve=resolve))
-        addresses = listen_addresses(compilation, text)
-    except (AddressError, Refused) as error:
+        addresses = listen_addresses(compilation, wanted)
+    except AddressError as error:
         raise InvalidRequest("addr", f'{error} in "{text}"') from None
+    except Refused:
+        lack = "host not found" if ":" in text else "no port"
+        raise InvalidRequest("addr", f'{lack} in "{text}"') from None
     if len(addresses) != 1:
         raise InvalidRequest("addr", f'"{text}" is {len(addresses)} addresses, one is needed')
-    return addresses[0]
+    if not is_any_port:
+        return addresses[0]
+    literal = addresses[0].rpartition(":")[0]
+    known = state.tunnels.model.local.get(name)
+    if known is not None and known.address.rpartition(":")[0] == literal:
+        return known.address
+    taken = {service.address for service in state.tunnels.model.local.values()}
+    return _free_address(literal, spec.protocol, taken)
 
 
 def _free_address(host: str, protocol: Transport, taken: Container[str]) -> str:

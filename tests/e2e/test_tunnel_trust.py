@@ -72,7 +72,7 @@ def test_a_name_belongs_to_who_came_first(stack: ExitStack, tmp_path: Path) -> N
 
 
 def test_a_name_that_is_dialled_belongs_to_who_is_dialled(stack: ExitStack, tmp_path: Path) -> None:
-    keys = {name: key_of(tmp_path, name) for name in "abc"}
+    keys = {name: key_of(tmp_path / name) for name in "abc"}
     a = start(stack, tmp_path, "a", f"peer b {keys['b']}; peer c {keys['c']};")
     b, other = (start(stack, tmp_path, name, f"peer a {keys['a']};") for name in "bc")
     # Nobody is at the other end yet.

@@ -88,9 +88,8 @@ def test_a_service_is_put_bound_counted_and_removed(pair: tuple[Node, Node]) -> 
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
     assert see(a, "bindings/local/t/s")["state"] == "no_service"
-    assert see(b, "bindings")["remote"] == [
-        {"tunnel": "t", "service": "s", "state": "up", "dynamic": True}
-    ]
+    [bound] = see(b, "bindings")["remote"]
+    assert {"tunnel": "t", "service": "s", "state": "up", "dynamic": True}.items() <= bound.items()
     assert a.client.delete("/v1/tunnels/t?drain=1s").status_code == 200
     until(lambda: see(b, "bindings/remote/t/s")["state"] == "no_tunnel", "the tunnel has ended")
 

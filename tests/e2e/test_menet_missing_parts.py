@@ -90,8 +90,7 @@ def test_without_a_local_service_nobody_listens(pair: tuple[Node, Node]) -> None
 def test_a_target_that_is_down_resets_its_visitors_until_it_is_back(
     pair: tuple[Node, Node],
 ) -> None:
-    with listen() as gone:
-        port = port_of(gone)
+    port = pair[1].gateway.ports["refusing"]
     way = Forwarding(*pair, port).make()
     assert seconds_to_reset(way.port) < AT_ONCE
     with serve(echo, listen(port=port)):

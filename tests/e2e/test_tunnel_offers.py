@@ -9,7 +9,7 @@ import pytest
 from tests.harness.clients import ask
 from tests.harness.forwarding import Forwarding, seconds_to_reset
 from tests.harness.gateway import run
-from tests.harness.servers import echo, listen, port_of, serve, tagged
+from tests.harness.servers import echo, listen, serve, tagged
 from tests.harness.tunnels import Node, configure, new_secret, reload, start_node, stop_node
 from tests.harness.waiting import until
 
@@ -54,8 +54,7 @@ def test_an_offer_follows_whatever_it_depends_on(pair: tuple[Node, Node]) -> Non
 def test_a_target_that_refuses_is_not_offered_until_it_is_reached(
     pair: tuple[Node, Node],
 ) -> None:
-    with listen() as gone:
-        port = port_of(gone)
+    port = pair[1].gateway.ports["reached_again"]
     way = Forwarding(*pair, port).make()
     until(lambda: offered(way.near, "s"), "the offer")
     assert seconds_to_reset(way.port, 1) < 1
@@ -67,9 +66,7 @@ def test_a_target_that_refuses_is_not_offered_until_it_is_reached(
 
 
 def test_another_target_is_offered_at_once(pair: tuple[Node, Node]) -> None:
-    with listen() as gone:
-        port = port_of(gone)
-    way = Forwarding(*pair, port).make()
+    way = Forwarding(*pair, pair[1].gateway.ports["refusing"]).make()
     assert seconds_to_reset(way.port, 1) < 1
     until(lambda: offered(way.near, "s") is False, "it is withdrawn")
     with serve(echo) as target:

@@ -34,6 +34,7 @@ from qanat.compiler.server import (
 )
 from qanat.compiler.server_name import NamesOfListeners
 from qanat.compiler.tls import REJECT_HANDSHAKE, has_certificate
+from qanat.compiler.tunnel_addresses import check_addresses
 from qanat.compiler.tunnel_block import TunnelsBlock, read_tunnels
 from qanat.compiler.tunnels import join
 from qanat.compiler.upstream import read_upstream
@@ -98,6 +99,7 @@ def _compile(
     logs = error_logs(compilation, main, error_log)
     stream = _read_stream(compilation, _only_stream(compilation, tree))
     tunnels = read_tunnels(compilation, tree, stream.level)
+    check_addresses(compilation, tree, tunnels, stream.listeners.finish())
     check_used(compilation)
     check_formats(compilation)
     if compilation.problems:

@@ -15,6 +15,7 @@ from qanat.compiler.compilation import Compilation, Refused
 from qanat.compiler.inherit import number, time_ms
 from qanat.compiler.listen import listen_addresses
 from qanat.compiler.service_level import DIRECTIVES, read_service_level
+from qanat.compiler.tunnel_addresses import one_listen_address
 from qanat.compiler.tunnel_limits import RATES, SERVICE_RATES, max_streams, rate, service_rates
 from qanat.compiler.tunnel_peers import holder_of, read_peer
 from qanat.compiler.tunnel_plan import TunnelNode
@@ -202,20 +203,12 @@ def _read_service(compilation: Compilation, block: TunnelsBlock, entry: Directiv
     name, kind, address, *options = entry.args
     _check_name("service", name)
     protocol: Transport = "udp" if "udp" in options else "tcp"
-    values = {}
-    for option in options:
-        if option == protocol:
-            continue
-        parameter, equals, value = option.partition("=")
-        if not equals or parameter not in _SERVICE_OPTIONS[kind == "local"]:
-            raise Refused(f'invalid parameter "{option}"')
-        values[parameter] = value
+    values = _values([o for o in options if o != protocol], _SERVICE_OPTIONS[kind == "local"])
     if kind == "local":
         if name in block.model.local:
             raise Refused(f'duplicate local service "{name}"')
-        [literal, *_] = listen_addresses(compilation, address)
         local = LocalService(
-            literal,
+            one_listen_address(compilation, address),
             values.get("key", ""),
             _time(values, "pending_timeout", 5000),
             _when_down(values.get("when_down", "hold")),

@@ -184,6 +184,9 @@ def test_the_command_applies_a_file(node: Node, tmp_path: Path) -> None:
     assert (first.returncode, first.stdout) == (0, "put services/remote/s\n"), first.stderr
     again = run(["tunnel", *control, "apply", str(wanted)])
     assert again.stdout == "everything is so already\n"
+    keyed = '{"services": {"remote": {"s": {"addr": "127.0.0.1:9", "key": "кључ"}}}}'
+    wanted.write_text(keyed, "utf-8")
+    assert run(["tunnel", *control, "apply", str(wanted)]).stdout == "put services/remote/s\n"
     wanted.write_text('{"services": {"remote": {"s": {"addr": "nowhere"}}}}')
     refused = run(["tunnel", *control, "apply", str(wanted)])
     assert refused.returncode == 1

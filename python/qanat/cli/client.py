@@ -120,7 +120,7 @@ class Client:
             headers["Authorization"] = f"Bearer {self._token}"
         connection = self._connect(timeout)
         try:
-            connection.request(method, path, body, headers)
+            connection.request(method, path, None if body is None else body.encode(), headers)
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:

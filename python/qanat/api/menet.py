@@ -70,6 +70,22 @@ class ServiceCall(ServiceRatesBody, forbid_unknown_fields=True, frozen=True):
     protocol: Literal["tcp", "udp"] = "tcp"
     max_streams: Streams = 0
 
+    def check(self) -> None:
+        """Raise `InvalidRequest` for a field that means nothing for this type."""
+        others: dict[str, dict[str, bool]] = {
+            "local": {
+                "proxy_protocol": self.proxy_protocol != "off",
+                "max_streams": self.max_streams > 0,
+            },
+            "remote": {
+                "pending_timeout": self.pending_timeout is not None,
+                "when_down": self.when_down != "hold",
+            },
+        }
+        for field, is_given in others[self.type].items():
+            if is_given:
+                raise InvalidRequest(field, f"`{field}` means nothing for a {self.type} service")
+
 
 class BindCall(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `/bind`."""
@@ -138,6 +154,7 @@ class MenetApi:
         if call.addr is None:
             raise InvalidRequest("addr", "`addr` is missing: where the service is")
         address = _address(call.addr, "addr")
+        call.check()
         if call.type == "local":
             pending = _milliseconds(call.pending_timeout, "pending_timeout", 5000)
             spec = LocalService(

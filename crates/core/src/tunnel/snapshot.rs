@@ -133,11 +133,12 @@ impl Tunnels {
 
 impl TunnelSnapshot {
     fn of(tunnel: &Tunnel) -> Self {
-        let (carriers, progress) = tunnel.with(|state| (state.carriers.clone(), state.progress.clone()));
+        let (carriers, progress, is_dialled) = tunnel
+            .with(|state| (state.carriers.clone(), state.progress.clone(), state.dialling.is_some()));
         let (state, error) = match progress {
             _ if !carriers.is_empty() => ("up", None),
-            Progress::Idle => ("idle", None),
-            Progress::Connecting => ("connecting", None),
+            Progress::Idle if !is_dialled => ("idle", None),
+            Progress::Idle | Progress::Connecting => ("connecting", None),
             Progress::Reconnecting(error) => ("reconnecting", Some(error)),
             Progress::AuthFailed(error) => ("auth_failed", Some(error)),
             Progress::Removed => ("removed", Some("removed by the other end".to_owned())),

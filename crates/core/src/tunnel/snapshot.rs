@@ -133,8 +133,8 @@ impl Tunnels {
 
 impl TunnelSnapshot {
     fn of(tunnel: &Tunnel) -> Self {
-        let (carriers, progress, is_dialled) = tunnel
-            .with(|state| (state.carriers.clone(), state.progress.clone(), state.dialling.is_some()));
+        let (carriers, progress, is_dialled) =
+            tunnel.with(|state| (state.carriers.clone(), state.progress.clone(), state.dialling.is_some()));
         let (state, error) = match progress {
             _ if !carriers.is_empty() => ("up", None),
             Progress::Idle if !is_dialled => ("idle", None),

@@ -50,7 +50,8 @@ stream {
     server { listen 127.0.0.1:@two_of; proxy_pass two_of; }
     server { listen 127.0.0.1:@failing; proxy_pass failing; access_log logs/failing.log tries; }
     server { listen 127.0.0.1:@patient; proxy_pass patient; }
-    server { listen 127.0.0.1:@never; proxy_pass patient; proxy_next_upstream off; }
+    upstream gone { server tunnel:one/gone max_fails=0; server tunnel:two/s; }
+    server { listen 127.0.0.1:@never; proxy_pass gone; proxy_next_upstream off; }
     server { listen 127.0.0.1:@spare; proxy_pass spare; }
     server { listen 127.0.0.1:@off; proxy_pass off; }
     server { listen 127.0.0.1:@bounded; proxy_pass bounded; access_log logs/bounded.log tries; }
@@ -147,6 +148,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 service d remote 127.0.0.1:{datagrams} udp; bind {name} d remote;
                 service raw remote 127.0.0.1:{port_of(raw)}; bind {name} raw remote;
                 service lost remote 127.0.0.1:@nobody; bind {name} lost remote;
+                service gone remote 127.0.0.1:@nobody; bind {name} gone remote;
             """
             far = start_node(folder / name, name, secret, services)
             stack.callback(stop_node, far)

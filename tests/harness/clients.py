@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import struct
@@ -22,7 +23,12 @@ def connect(port: int, host: str = LOCALHOST, source: str | None = None) -> sock
     """Open a TCP connection, from a source address if one is given."""
     origin = None if source is None else (source, 0)
     client = socket.create_connection((host, port), timeout=PATIENCE, source_address=origin)
-    if client.getsockname() == client.getpeername():
+    try:
+        is_itself = client.getsockname() == client.getpeername()
+    except OSError:
+        client.close()
+        raise ConnectionResetError(errno.ECONNRESET, "reset at once") from None
+    if is_itself:
         # Nobody listens there, but the kernel chose that very port for the client.
         client.close()
         raise ConnectionRefusedError("connected to itself")

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 class Link:
     """Passes connections on to a port, until they are cut."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, to: int, port: int) -> None:
+        self.port = port
+        """Where it begins."""
+        self._to = to
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
 
     def pass_on(self, near: socket.socket) -> None:
         """Pass one connection on, to its end."""
-        with connect(self._port) as far, self._known(near, far):
+        with connect(self._to) as far, self._known(near, far):
             back = threading.Thread(target=self._copy, args=(far, near), daemon=True)
             back.start()
             self._copy(near, far)
@@ -60,9 +62,10 @@ class Link:
 
 
 @contextlib.contextmanager
-def linked(port: int) -> Iterator[tuple[Link, int]]:
-    """Give a link to a port, and the port at which it begins."""
-    link = Link(port)
-    with listen() as listener, serve(link.pass_on, listener):
-        yield link, port_of(listener)
-        link.cut()
+def linked(port: int) -> Iterator[Link]:
+    """Give a link to a port."""
+    with listen() as listener:
+        link = Link(port, port_of(listener))
+        with serve(link.pass_on, listener):
+            yield link
+            link.cut()
